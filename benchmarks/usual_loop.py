@@ -1,0 +1,56 @@
+"""The training loop that most public VAE examples have, on this project's network and data.
+
+DataLoader over a tensor, the encoder run once for each head as in the original, sigmoid + BCELoss,
+Adam as it comes. Its mathematics is the correct one of stages/vae.py, so that both loops do the
+same work; only how they do it differs.
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class UsualVAE(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.encoder = nn.Sequential(nn.Linear(784, 512), nn.ReLU(), nn.Linear(512, 64), nn.ReLU())
+        self.mean, self.spread = nn.Linear(64, 12), nn.Linear(64, 12)
+        self.decoder = nn.Sequential(
+            nn.Linear(12, 64), nn.ReLU(), nn.Linear(64, 512), nn.ReLU(),
+            nn.Linear(512, 784), nn.Sigmoid(),
+        )  # fmt: skip
+
+    def encode_mean(self, x: Tensor) -> Tensor:
+        return torch.tanh(self.mean(self.encoder(x)))
+
+    def encode_std(self, x: Tensor) -> Tensor:
+        return torch.sigmoid(self.spread(self.encoder(x)))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        mean, std = self.encode_mean(x), self.encode_std(x)
+        z = mean + std * torch.randn_like(std)
+        return self.decoder(z), mean, std
+
+
+class UsualLoop:
+    def __init__(self, images: Tensor, batch_size: int = 32, kl_weight: float = 5.0):
+        """images [N, 784] uint8 in {0, 1}."""
+        self.loader = DataLoader(TensorDataset(images.float()), batch_size, shuffle=True)
+        self.model = UsualVAE()
+        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
+        self.bce = nn.BCELoss(reduction="sum")
+        self.kl_weight = kl_weight
+
+    def epoch(self) -> float:
+        """One pass over the images; returns their mean ELBO in nats."""
+        total = 0.0
+        for (x,) in self.loader:
+            decoded, mean, std = self.model(x)
+            reconstruction = -self.bce(decoded, x)
+            kl = 0.5 * (mean**2 + std**2 - torch.log(std**2) - 1).sum()
+            loss = (self.kl_weight * kl - reconstruction) / len(x)
+            self.optimizer.zero_grad()
+            loss.backward()
+            self.optimizer.step()
+            total += (reconstruction - kl).item()
+        return total / len(self.loader.dataset)

@@ -1,0 +1,23 @@
+"""Draws new digits: z from the prior, through the decoder. Writes plots/samples.png."""
+
+import torch
+
+from stages.errors import run_stage
+from stages.params import load_params
+from stages.pictures import save_grid
+from stages.runtime import generator, start
+from stages.vae import VAE
+
+
+def main() -> None:
+    params = load_params().sample
+    device = start(params.device, "sample.device")
+    model = VAE.load("models/vae.safetensors", device)
+    with torch.no_grad():
+        digits = model.sample(params.num_images, generator(device, params.seed, "latents"))
+    title = "New digits: pixel probabilities"
+    save_grid("plots/samples.png", digits.cpu().numpy(), params.columns, title)
+
+
+if __name__ == "__main__":
+    run_stage(main)

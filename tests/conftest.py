@@ -1,0 +1,167 @@
+"""Small IDX data, a real HTTP server for it, and temporary clones of the project."""
+
+import gzip
+import hashlib
+import http.server
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+import torch
+
+from stages import mnist
+
+ROOT = Path(__file__).parent.parent
+TRAIN_IMAGES, TEST_IMAGES = 240, 60
+SMALL_PARAMS = {
+    "validation_size: 5000": "validation_size: 40",
+    "hidden_dims: [512, 64]": "hidden_dims: [32, 16]",
+    "latent_dim: 12": "latent_dim: 4",
+    "epochs: 15": "epochs: 3",
+    "elbo_samples: 10": "elbo_samples: 2",
+    "importance_samples: 500": "importance_samples: 8",
+}
+
+
+def idx(values: torch.Tensor) -> bytes:
+    return struct.pack(f">4B{values.dim()}I", 0, 0, 8, values.dim(), *values.shape) + bytes(
+        values.flatten().tolist()
+    )
+
+
+@pytest.fixture(scope="session")
+def small_files() -> dict[str, bytes]:
+    """Four IDX files in MNIST's format: a bright square for each digit, in a place of its own."""
+    random = torch.Generator().manual_seed(0)
+    files = {}
+    for prefix, count in ("train", TRAIN_IMAGES), ("t10k", TEST_IMAGES):
+        labels = torch.arange(count, dtype=torch.uint8) % 10
+        images = torch.randint(0, 60, (count, 28, 28), dtype=torch.uint8, generator=random)
+        for image, label in zip(images, labels.tolist(), strict=True):
+            row, column = 4 + label // 4 * 7, 3 + label % 4 * 6
+            image[row : row + 6, column : column + 5] = 230
+        files[f"{prefix}-images-idx3-ubyte"] = idx(images)
+        files[f"{prefix}-labels-idx1-ubyte"] = idx(labels)
+    return files
+
+
+@pytest.fixture(scope="session")
+def small_digests(small_files) -> dict[str, str]:
+    return {name: hashlib.sha256(content).hexdigest() for name, content in small_files.items()}
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_GET(self):
+        content = self.server.files.get(self.path.lstrip("/"))
+        self.server.requests.append(self.path)
+        if content is None:
+            self.send_error(404)
+            return
+        self.send_response(200)
+        missing = self.server.announced_but_not_sent
+        self.send_header("Content-Length", str(len(content) + missing))
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        pass
+
+
+def serve(files: dict[str, bytes]):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.requests, server.announced_but_not_sent = dict(files), [], 0
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    return server
+
+
+@pytest.fixture
+def server(small_files):
+    """Serves the small files gzipped, as MNIST's mirrors do; `.files` may be changed."""
+    server = serve({f"{name}.gz": gzip.compress(data) for name, data in small_files.items()})
+    yield server
+    server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def session_server(small_files):
+    server = serve({f"{name}.gz": gzip.compress(data) for name, data in small_files.items()})
+    yield server
+    server.shutdown()
+
+
+class Project:
+    """A clone of this project in a folder of its own, with the small data and small parameters."""
+
+    def __init__(self, folder: Path):
+        self.folder = folder
+        state = folder.parent / "state"  # nothing of the user's is read or written
+        self.env = {
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "HOME": str(state),
+            "XDG_CACHE_HOME": str(state / "cache"),
+            "DVC_SITE_CACHE_DIR": str(state / "dvc"),
+            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t",
+            "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
+        }  # fmt: skip
+
+    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+        done = subprocess.run(
+            command, cwd=self.folder, env=self.env | env, text=True, capture_output=True
+        )
+        if check and done.returncode != 0:
+            pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
+        return done
+
+    def dvc(self, *arguments: str, **options) -> str:
+        done = self.run("dvc", *arguments, **options)
+        return done.stdout + done.stderr
+
+    def stage(self, name: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
+        return self.run("python", "-m", f"stages.{name}", check=check, **env)
+
+    def set(self, old: str, new: str, file: str = "params.yaml") -> None:
+        path = self.folder / file
+        text = path.read_text()
+        assert old in text
+        path.write_text(text.replace(old, new))
+
+    def read(self, file: str) -> bytes:
+        return (self.folder / file).read_bytes()
+
+    def commit(self) -> None:
+        self.run("git", "add", "-A")
+        self.run("git", "commit", "-qm", "state")
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory, session_server, small_digests) -> Project:
+    """A project after `dvc repro`, everything committed. Not to be changed: see `project`."""
+    folder = tmp_path_factory.mktemp("reproduced") / "project"
+    unwanted = shutil.ignore_patterns(
+        ".git", ".venv", "cache", "tmp", "*.safetensors", "__pycache__", "config.local", ".*_cache"
+    )
+    shutil.copytree(ROOT, folder, ignore=unwanted)
+    project = Project(folder)
+    for name, digest in small_digests.items():
+        project.set(mnist.SHA256[name], digest, "stages/mnist.py")
+    project.set("mirror: null", f"mirror: {session_server.url}")
+    for old, new in SMALL_PARAMS.items():
+        project.set(old, new)
+    project.run("git", "init", "-q", "-b", "main")
+    project.commit()
+    project.dvc("repro")
+    project.commit()
+    return project
+
+
+@pytest.fixture
+def project(reproduced, tmp_path) -> Project:
+    """A reproduced project of the test's own."""
+    shutil.copytree(reproduced.folder, tmp_path / "project", symlinks=True)
+    return Project(tmp_path / "project")
