@@ -1,6 +1,8 @@
 """The machine under a stage: its device, its arithmetic, its random streams."""
 
 import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -17,9 +19,8 @@ def start(device: str, parameter: str) -> torch.device:
     # speed. Threads inherit the setting: it has to come before there are any.
     torch.set_flush_denormal(True)
     # On AMD processors narrow matrix products change their bits from 6 threads on, and matrices
-    # this small gain nothing from more than 4.
-    if torch.get_num_threads() > 4:
-        torch.set_num_threads(4)
+    # this small gain nothing from more than 4. See also `threads_for`.
+    torch.set_num_threads(min(torch.get_num_threads(), 4))
 
     present = ["cpu"]
     if torch.cuda.is_available():
@@ -34,6 +35,20 @@ def start(device: str, parameter: str) -> torch.device:
             f"{', '.join(present)}); set {parameter} to one of these, or to auto"
         )
     return torch.device(device)
+
+
+@contextmanager
+def threads_for(rows: int) -> Iterator[None]:
+    """One thread for matrices of fewer than 32 rows, whose products on AMD processors would
+    otherwise depend on the number of threads (tests/test_bits.py), and gain little from it.
+    """
+    threads = torch.get_num_threads()
+    if rows < 32:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
 
 
 def generator(device: torch.device | str, seed: int, purpose: str) -> torch.Generator:

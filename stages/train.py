@@ -15,7 +15,7 @@ from stages.errors import run_stage
 from stages.files import CsvLog, write_json
 from stages.mlp import FlatAdam
 from stages.params import Train, load_params
-from stages.runtime import generator, start
+from stages.runtime import generator, start, threads_for
 from stages.statistics import mean_and_stderr
 from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms
 
@@ -39,9 +39,9 @@ def train_epoch(
     reconstruction, kl = torch.empty(2, len(images), device=images.device)
     for first in tqdm(range(0, len(images), batch_size), unit="step", leave=False, disable=None):
         batch = slice(first, first + batch_size)
-        reconstruction[batch], kl[batch] = elbo_gradient(
-            model, images[batch].float(), noise[batch], kl_weight
-        )
+        x = images[batch].float()
+        with threads_for(len(x)):
+            reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
         optimizer.step()
     return reconstruction, kl
 

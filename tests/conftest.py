@@ -20,8 +20,6 @@ ROOT = Path(__file__).parent.parent
 TRAIN_IMAGES, TEST_IMAGES = 240, 60
 SMALL_PARAMS = {
     "validation_size: 5000": "validation_size: 40",
-    "hidden_dims: [512, 64]": "hidden_dims: [32, 16]",
-    "latent_dim: 12": "latent_dim: 4",
     "epochs: 15": "epochs: 3",
     "elbo_samples: 10": "elbo_samples: 2",
     "importance_samples: 500": "importance_samples: 8",

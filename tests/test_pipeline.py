@@ -38,7 +38,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
             }.items() <= (file.metadata().items())
     with safe_open(reproduced.folder / "models/vae.safetensors", "pt") as file:
         assert json.loads(file.metadata()["architecture"]) == {
-            "hidden_dims": [32, 16], "latent_dim": 4, "posterior": "bounded",
+            "hidden_dims": [512, 64], "latent_dim": 12, "posterior": "bounded",
         }  # fmt: skip
     train = json.loads(reproduced.read("metrics/train.json"))
     assert train["epochs"] == 3
@@ -73,7 +73,7 @@ def test_nothing_runs_when_nothing_changed(project):
     [
         ("params.yaml", "columns: 4", "columns: 8", ["sample"]),
         ("params.yaml", "kl_weight: 5.0", "kl_weight: 2", ["train", "evaluate", "sample"]),
-        ("params.yaml", "threshold: 128", "threshold: 99", STAGES),
+        ("params.yaml", "threshold: 128", "threshold: 30", STAGES),
         ("stages/pictures.py", "PIXEL = 3", "PIXEL = 4", ["evaluate", "sample"]),
         ("stages/vae.py", "PIXELS = 28 * 28", "PIXELS = 784", ["train", "evaluate", "sample"]),
     ],
