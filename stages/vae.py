@@ -36,6 +36,7 @@ def bernoulli(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
     x in {0, 1} and logits, both [..., 784] → [...] in nats and [..., 784]. Finite for any finite
     logits. With t = tanh(l/2), σ(l) = (1 + t)/2 and softplus(l) = max(l, 0) − log((1 + |t|)/2), so
     one tanh serves both; 1 + |t| is in [1, 2], so eight are multiplied before the logarithm.
+    Works in place, hence not for autograd.
     """
     t = (logits * 0.5).tanh_()
     residual = torch.add(x, t, alpha=-0.5).sub_(0.5)
@@ -164,8 +165,8 @@ def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tup
 
     per_image = 1 / len(x)
     by_z = model.decoder.backward(decoder_inputs, residual.mul_(-per_image), to_input=True)
-    by_mean = by_z + mean * (kl_weight * per_image)
-    by_log_std = by_z * noise * std + (std.square() - 1) * (kl_weight * per_image)
+    by_mean = torch.add(by_z, mean, alpha=kl_weight * per_image)
+    by_log_std = torch.add(by_z * noise * std, std.square() - 1, alpha=kl_weight * per_image)
     if model.architecture.posterior == "bounded":
         by_heads = [by_mean * (1 - mean.square()), by_log_std * (1 - std)]
     else:
