@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from stages.dataset import load_images
+from stages.mlp import FlatAdam
 from stages.params import load_params
 from stages.runtime import start
 from stages.train import fit
@@ -17,7 +18,9 @@ def our_epochs() -> Callable[[], float]:
     params = load_params()
     torch.manual_seed(0)
     model = VAE(Architecture(**params.model.model_dump()))
+    optimizer = FlatAdam(model, params.train.learning_rate)
     train = load_images("data/train.safetensors")
     validation = load_images("data/validation.safetensors")
-    epochs = fit(model, params.train.model_copy(update={"epochs": 10_000}), train, validation)
-    return lambda: next(epochs)[0]["elbo"]
+    endless = params.train.model_copy(update={"epochs": 10**9})
+    rows = fit(model, optimizer, endless, train, validation)
+    return lambda: next(rows)["train_elbo"]

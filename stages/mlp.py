@@ -92,3 +92,16 @@ class FlatAdam:
             fused=True, amsgrad=False, maximize=False, weight_decay=0.0,
             lr=self.learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
         )  # fmt: skip
+
+    def state(self) -> dict[str, Tensor]:
+        """All that later steps depend on; the parameters are in `vector`."""
+        names = "vector", "mean", "square", "steps"
+        return {name: getattr(self, name) for name in names}
+
+    def load_state(self, state: dict[str, Tensor]) -> None:
+        """Takes over what `state` gave. Raises ValueError if it is not of the same model."""
+        for name, mine in self.state().items():
+            if name not in state or state[name].shape != mine.shape:
+                raise ValueError(f"it has no {name} of shape {tuple(mine.shape)}")
+        for name, mine in self.state().items():
+            mine.copy_(state[name])

@@ -1,6 +1,7 @@
 """The machine under a stage: its device, its arithmetic, its random streams."""
 
 import hashlib
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -34,6 +35,9 @@ def start(device: str, parameter: str) -> torch.device:
             f"{parameter} = {device!r}: this machine has no such device (it has: "
             f"{', '.join(present)}); set {parameter} to one of these, or to auto"
         )
+    if device.startswith("cuda"):
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
     return torch.device(device)
 
 

@@ -3,6 +3,8 @@
 Writes models/vae.safetensors and metrics/train.json, and a row of plots/training.csv an epoch.
 """
 
+import math
+import sys
 import time
 from collections.abc import Iterator
 
@@ -10,8 +12,9 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
+from stages.checkpoint import Checkpoint, fingerprint
 from stages.dataset import Images, load_images
-from stages.errors import run_stage
+from stages.errors import UserError, run_stage
 from stages.files import CsvLog, write_json
 from stages.mlp import FlatAdam
 from stages.params import Train, load_params
@@ -19,7 +22,9 @@ from stages.runtime import generator, start, threads_for
 from stages.statistics import mean_and_stderr
 from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms
 
+DATA = "data/train.safetensors", "data/validation.safetensors"
 EVALUATION_BATCH = 500
+CHECKED_STEPS = 100  # how often training looks whether it has diverged
 
 
 @torch.no_grad()
@@ -34,16 +39,37 @@ def train_epoch(
     """One pass over images [N, 784] in the order given, with noise [N, latent].
 
     → reconstruction [N] and KL [N] in nats, each of the model as it was at the image's step.
-    Nothing is read back from the device, so that on a GPU the host runs ahead.
+    Nothing is read back from a GPU before the end, so that the host runs ahead.
+    Raises Diverged as soon as a value is seen that is not finite.
     """
-    reconstruction, kl = torch.empty(2, len(images), device=images.device)
+    reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
     for first in tqdm(range(0, len(images), batch_size), unit="step", leave=False, disable=None):
         batch = slice(first, first + batch_size)
         x = images[batch].float()
         with threads_for(len(x)):
             reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
         optimizer.step()
+        if images.device.type == "cpu" and first % (CHECKED_STEPS * batch_size) == 0:
+            check_finite(terms, batch_size)
+    check_finite(terms, batch_size)
     return reconstruction, kl
+
+
+class Diverged(Exception):
+    """A value that is not finite: its step of the epoch, from 1, and the ELBO the step before."""
+
+    def __init__(self, step: int, last_elbo: float):
+        super().__init__(step, last_elbo)
+        self.step, self.last_elbo = step, last_elbo
+
+
+def check_finite(terms: Tensor, batch_size: int) -> None:
+    """terms [2, N]: reconstruction and KL of each image. Raises Diverged."""
+    wrong = (~terms.isfinite().all(0)).nonzero()
+    if len(wrong):
+        step = wrong[0].item() // batch_size
+        reconstruction, kl = terms[:, (step - 1) * batch_size : step * batch_size].cpu()
+        raise Diverged(step + 1, summarize(reconstruction, kl)["elbo"] if step else math.nan)
 
 
 @torch.no_grad()
@@ -62,65 +88,100 @@ def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:
 
 
 def fit(
-    model: VAE, params: Train, train: Images, validation: Images
-) -> Iterator[tuple[dict[str, float], dict[str, float]]]:
-    """Trains `model` in place, and after each epoch gives the train and validation summaries.
+    model: VAE, optimizer: FlatAdam, params: Train, train: Images, validation: Images, done: int = 0
+) -> Iterator[dict[str, float]]:
+    """Trains `model` in place from epoch `done` + 1 on; gives a row of training.csv an epoch.
 
-    The train ELBO is the mean over the epoch's steps, of a model in motion; the validation ELBO
-    is the model's at the epoch's end. Every random draw comes from params.seed and the epoch.
+    The train columns are means over the epoch's steps, of a model in motion; the validation
+    columns are the model's at the epoch's end. Every random draw comes from params.seed and the
+    number of the epoch alone, so that training can go on at any epoch.
     """
     device = train.pixels.device
-    latent_dim = model.architecture.latent_dim
-    optimizer = FlatAdam(model, params.learning_rate)
 
     def noise(count: int, purpose: str) -> Tensor:
         stream = generator(device, params.seed, purpose)
-        return torch.randn(count, latent_dim, device=device, generator=stream)
+        return torch.randn(count, model.architecture.latent_dim, device=device, generator=stream)
 
-    validation_pixels = validation.pixels
-    validation_noise = noise(len(validation_pixels), "validation noise")  # the same each epoch
-    for epoch in range(1, params.epochs + 1):
+    validation_noise = noise(len(validation.pixels), "validation noise")  # the same each epoch
+    for epoch in range(done + 1, params.epochs + 1):
         order = generator("cpu", params.seed, f"order of epoch {epoch}")
         shuffled = torch.randperm(len(train.pixels), generator=order).to(device)
         pixels = train.binary(generator(device, params.seed, f"pixels of epoch {epoch}"))[shuffled]
-        terms = train_epoch(
-            model, optimizer, pixels, noise(len(pixels), f"noise of epoch {epoch}"),
-            params.batch_size, params.kl_weight,
-        )  # fmt: skip
-        at_rest = evaluate_elbo(model, validation_pixels, validation_noise)
-        yield summarize(*terms), summarize(*at_rest)
+        try:
+            moving = train_epoch(
+                model, optimizer, pixels, noise(len(pixels), f"noise of epoch {epoch}"),
+                params.batch_size, params.kl_weight,
+            )  # fmt: skip
+        except Diverged as diverged:
+            raise UserError(
+                f"training diverged in epoch {epoch} at step {diverged.step}: the ELBO is not "
+                f"finite (the step before: {diverged.last_elbo} nats).\n"
+                f"Try a smaller train.learning_rate, now {params.learning_rate}"
+            ) from None
+        at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
+        summaries = {"train": summarize(*moving), "validation": summarize(*at_rest)}
+        yield {"epoch": epoch} | {
+            f"{split}_{name}": summary[name]
+            for name in ("elbo", "reconstruction", "kl")
+            for split, summary in summaries.items()
+        }
+
+
+def final_metrics(model: VAE, seed: int, train: Images, validation: Images) -> dict:
+    """The ELBO and its parts of the model at rest, on all training and validation images."""
+    device = train.pixels.device
+    stream = generator(device, seed, "final noise")
+    metrics = {}
+    for name, images in ("train", train), ("validation", validation):
+        pixels = images.binary(stream)
+        shape = len(pixels), model.architecture.latent_dim
+        noise = torch.randn(shape, device=device, generator=stream)
+        metrics[name] = summarize(*evaluate_elbo(model, pixels, noise))
+    return metrics
+
+
+def loaded_modules() -> list[str]:
+    """The files of this project's code that training uses."""
+    return sorted(
+        module.__file__ for name, module in sys.modules.items() if name.startswith("stages.")
+    )
 
 
 def main() -> None:
     params = load_params()
+    epochs = params.train.epochs
     device = start(params.train.device, "train.device")
-    train = load_images("data/train.safetensors").to(device)
-    validation = load_images("data/validation.safetensors").to(device)
+    train = load_images(DATA[0]).to(device)
+    validation = load_images(DATA[1]).to(device)
 
     torch.manual_seed(params.train.seed)  # of the initial weights, the same on every device
     model = VAE(Architecture(**params.model.model_dump())).to(device)
+    optimizer = FlatAdam(model, params.train.learning_rate)
+    checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
+    rows = checkpoint.restore(optimizer)
+    if rows:
+        print(f"going on after epoch {len(rows)} of {epochs}, where training stopped", flush=True)
 
-    epochs, began = params.train.epochs, time.perf_counter()
+    began = time.perf_counter()
     with CsvLog("plots/training.csv") as log:
-        for epoch, (moving, at_rest) in enumerate(fit(model, params.train, train, validation), 1):
-            columns = [(name, split) for name in moving for split in ("train", "validation")]
-            values = {"train": moving, "validation": at_rest}
-            log.append({"epoch": epoch} | {f"{s}_{name}": values[s][name] for name, s in columns})
-            seconds = time.perf_counter() - began
+        for row in rows:
+            log.append(row)
+        for row in fit(model, optimizer, params.train, train, validation, done=len(rows)):
+            rows.append(row)
+            checkpoint.save(optimizer, rows)
+            log.append(row)
             print(
-                f"epoch {epoch:{len(str(epochs))}}/{epochs}   train ELBO {moving['elbo']:9.3f}   "
-                f"validation ELBO {at_rest['elbo']:9.3f} nats   {seconds:.0f} s",
+                f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
+                f"train ELBO {row['train_elbo']:9.3f}   "
+                f"validation ELBO {row['validation_elbo']:9.3f} nats   "
+                f"{time.perf_counter() - began:.0f} s",
                 flush=True,
             )
 
-    stream = generator(device, params.train.seed, "final noise")
-    metrics = {"epochs": epochs}
-    for name, images in ("train", train), ("validation", validation):
-        pixels = images.binary(stream)
-        noise = torch.randn(len(pixels), params.model.latent_dim, device=device, generator=stream)
-        metrics[name] = summarize(*evaluate_elbo(model, pixels, noise))
+    metrics = final_metrics(model, params.train.seed, train, validation)
     model.save("models/vae.safetensors")
-    write_json("metrics/train.json", metrics)
+    write_json("metrics/train.json", {"epochs": epochs} | metrics)
+    checkpoint.remove()
 
 
 if __name__ == "__main__":

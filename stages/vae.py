@@ -64,6 +64,10 @@ class Architecture:
     latent_dim: int
     posterior: str  # bounded | gaussian
 
+    def __post_init__(self):
+        if self.posterior not in ("bounded", "gaussian"):
+            raise ValueError(f"unknown posterior {self.posterior!r}")
+
 
 class VAE(nn.Module):
     def __init__(self, architecture: Architecture):

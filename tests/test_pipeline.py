@@ -104,15 +104,6 @@ def test_experiment_and_its_comparisons(project):
     assert set(fields) == {"train_elbo", "validation_elbo"}  # on one chart
 
 
-def test_experiment_in_a_temporary_folder_gives_the_same_numbers(project):
-    project.dvc("exp", "run", "-S", "train.kl_weight=1")
-    here = metrics(project)
-    project.run("git", "checkout", "-q", ".")
-    project.dvc("exp", "run", "--temp", "-n", "apart", "-S", "train.kl_weight=1.0")
-    project.dvc("exp", "apply", "apart")
-    assert metrics(project) == here
-
-
 def test_a_stochastic_experiment_runs(project):
     project.dvc("exp", "run", "-S", "prepare.binarization=stochastic", "-S", "model.latent_dim=1")
     with safe_open(project.folder / "data/train.safetensors", "pt") as file:

@@ -296,6 +296,7 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
     path.write_bytes(content[:-100])
     with pytest.raises(UserError, match="damaged"):
         VAE.load(path)
-    path.write_bytes(content.replace(b"[20, 10]", b"[20, 11]"))
-    with pytest.raises(UserError, match="does not hold a VAE"):
-        VAE.load(path)
+    for old, new in (b"[20, 10]", b"[20, 11]"), (b"gaussian", b"gaussien"), (b"latent", b"latant"):
+        path.write_bytes(content.replace(old, new))
+        with pytest.raises(UserError, match="does not hold a VAE"):
+            VAE.load(path)

@@ -1,0 +1,66 @@
+"""What training needs to go on after it was stopped, however it was stopped.
+
+A checkpoint is a file that neither Git nor DVC knows of, named after everything that decides the
+result. It is read without running any code of it, and removed when training ends.
+"""
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import torch
+
+from stages.errors import UserError
+from stages.files import load_tensors, save_tensors
+from stages.mlp import FlatAdam
+from stages.params import Params
+
+
+def fingerprint(params: Params, device: torch.device, files: Iterable[str | Path]) -> str:
+    """A digest of all that decides the result of training: the parameters, the device, the
+    version of torch, and the content of `files`, data and code.
+    """
+    chosen = {"model": params.model.model_dump(), "train": params.train.model_dump()}
+    chosen |= {"device": device.type, "torch": torch.__version__}
+    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+    for path in files:
+        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return digest.hexdigest()[:32]
+
+
+class Checkpoint:
+    def __init__(self, name: str):
+        # In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names
+        # the repository that outlives it.
+        root = Path(os.environ.get("DVC_ROOT", "."))
+        self.path = root / ".checkpoints" / f"{name}.safetensors"
+
+    def save(self, optimizer: FlatAdam, rows: list[dict]) -> None:
+        """Keeps the state after len(rows) epochs. A failure costs a warning, not the training."""
+        try:
+            save_tensors(self.path, optimizer.state(), {"rows": json.dumps(rows)})
+        except UserError as error:
+            print(f"no checkpoint this time: {error}", file=sys.stderr)
+
+    def restore(self, optimizer: FlatAdam) -> list[dict]:
+        """Puts the optimizer, and with it the model, back → a row for each epoch that is done.
+
+        Without a usable checkpoint: no rows, and nothing is touched.
+        """
+        if not self.path.exists():
+            return []
+        try:
+            tensors, metadata = load_tensors(self.path)
+            rows = json.loads(metadata["rows"])
+            optimizer.load_state(tensors)
+        except (UserError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            print(f"checkpoint ignored, training starts anew: {reason}", file=sys.stderr)
+            return []
+        return rows
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
