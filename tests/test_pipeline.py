@@ -1,6 +1,7 @@
 """The pipeline as its users run it: real commands, in a clone, on small data."""
 
 import csv
+import hashlib
 import io
 import json
 import re
@@ -169,6 +170,10 @@ def test_the_committed_lock_is_that_of_the_committed_parameters_and_code():
     for stage in lock.values():
         for section, values in stage["params"]["params.yaml"].items():
             assert values == params[section]
+        for dependency in stage["deps"]:
+            if dependency["path"].endswith(".py"):
+                content = (ROOT / dependency["path"]).read_bytes()
+                assert hashlib.md5(content).hexdigest() == dependency["md5"], dependency["path"]
 
 
 def test_make_works_without_git(reproduced, tmp_path):
