@@ -27,7 +27,7 @@ EVALUATION_BATCH = 500
 CHECKED_STEPS = 100  # how often training looks whether it has diverged
 
 
-@torch.no_grad()
+@torch.inference_mode()
 def train_epoch(
     model: VAE,
     optimizer: FlatAdam,

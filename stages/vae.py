@@ -164,13 +164,14 @@ def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tup
     """
     heads, encoder_inputs = model.encoder.forward_keeping_inputs(x)
     mean, std, log_std = model.posterior(heads)
-    logits, decoder_inputs = model.decoder.forward_keeping_inputs(mean + std * noise)
+    deviation = std * noise
+    logits, decoder_inputs = model.decoder.forward_keeping_inputs(mean + deviation)
     reconstruction, residual = bernoulli(x, logits)
 
     per_image = 1 / len(x)
     by_z = model.decoder.backward(decoder_inputs, residual.mul_(-per_image), to_input=True)
     by_mean = torch.add(by_z, mean, alpha=kl_weight * per_image)
-    by_log_std = torch.add(by_z * noise * std, std.square() - 1, alpha=kl_weight * per_image)
+    by_log_std = torch.add(by_z * deviation, std.square() - 1, alpha=kl_weight * per_image)
     if model.architecture.posterior == "bounded":
         by_heads = [by_mean * (1 - mean.square()), by_log_std * (1 - std)]
     else:
