@@ -12,6 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import torch
+from torch import Tensor
 
 from stages.errors import UserError
 from stages.files import load_tensors, save_tensors
@@ -40,10 +41,11 @@ class Checkpoint:
 
     def save(self, optimizer: FlatAdam, rows: list[dict]) -> None:
         """Keeps the state after len(rows) epochs. A failure costs a warning, not the training."""
+        state, text = optimizer.state(), json.dumps(rows)
         try:
-            save_tensors(self.path, optimizer.state(), {"rows": json.dumps(rows)})
+            save_tensors(self.path, state, {"rows": text, "sha256": _digest(state, text)})
         except UserError as error:
-            print(f"no checkpoint this time: {error}", file=sys.stderr)
+            print(f"no checkpoint this time: {str(error).splitlines()[0]}", file=sys.stderr)
 
     def restore(self, optimizer: FlatAdam) -> list[dict]:
         """Puts the optimizer, and with it the model, back → a row for each epoch that is done.
@@ -54,13 +56,21 @@ class Checkpoint:
             return []
         try:
             tensors, metadata = load_tensors(self.path)
-            rows = json.loads(metadata["rows"])
+            if metadata["sha256"] != _digest(tensors, metadata["rows"]):
+                raise ValueError(f"{self.path} is not what was written")
             optimizer.load_state(tensors)
         except (UserError, KeyError, ValueError) as error:
             reason = str(error).splitlines()[0]
             print(f"checkpoint ignored, training starts anew: {reason}", file=sys.stderr)
             return []
-        return rows
+        return json.loads(metadata["rows"])
 
     def remove(self) -> None:
         self.path.unlink(missing_ok=True)
+
+
+def _digest(tensors: dict[str, Tensor], text: str) -> str:
+    digest = hashlib.sha256(text.encode())
+    for _, tensor in sorted(tensors.items()):
+        digest.update(tensor.cpu().numpy().tobytes())
+    return digest.hexdigest()

@@ -1,5 +1,6 @@
 """The prepared images, as the stages after `prepare` read them."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,6 +9,8 @@ from torch import Tensor
 
 from stages.errors import UserError
 from stages.files import load_tensors
+
+BLOCK = 500  # images at a time, where they all are gone through
 
 
 def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
@@ -18,6 +21,11 @@ def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
     """
     uniform = torch.empty_like(intensities).random_(0, 255, generator=generator)
     return (uniform < intensities).to(torch.uint8)
+
+
+def blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    """[N, ...] in blocks of at most BLOCK rows, evenly: few rows have bits of their own."""
+    return rows.tensor_split(math.ceil(len(rows) / BLOCK))
 
 
 @dataclass(frozen=True)

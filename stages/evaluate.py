@@ -11,16 +11,16 @@ import torch
 from torch import Tensor
 from tqdm import trange
 
-from stages.dataset import load_images
+from stages.dataset import blocks, load_images
 from stages.errors import run_stage
 from stages.files import write_json
 from stages.params import load_params
 from stages.pictures import save_grid, save_latent_map
 from stages.runtime import generator, start
 from stages.statistics import mean_and_stderr
+from stages.threads import adapt_threads
 from stages.vae import VAE, gaussian_kl, log_add_exp, log_likelihood, log_weight
 
-BLOCK = 500  # images at a time
 ACTIVE_VARIANCE = 0.01
 PICTURED = 12  # reconstructions shown
 
@@ -46,18 +46,19 @@ def evaluate(
     """pixels [N, 784] in {0, 1}, on the model's device.
 
     Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
-    drawn for all images together, so that BLOCK does not matter.
+    drawn for all images together, so that the size of a block does not matter.
     """
-    blocks = pixels.split(BLOCK)
-    posteriors = [model.encode(block) for block in blocks]
+    pixel_blocks = blocks(pixels)
+    adapt_threads(len(pixel_blocks[-1]))
+    posteriors = [model.encode(block) for block in pixel_blocks]
     mean, std, log_std = (torch.cat(parts) for parts in zip(*posteriors, strict=True))
 
     def over_blocks(function: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
         noise = torch.randn(mean.shape, device=mean.device, generator=stream)
-        split = [values.split(BLOCK) for values in (*inputs, noise)]
+        adapt_threads(len(pixel_blocks[-1]))
         return torch.cat([
             function(model, block.float(), *values)
-            for block, *values in zip(blocks, *split, strict=True)
+            for block, *values in zip(pixel_blocks, *map(blocks, (*inputs, noise)), strict=True)
         ]).double()  # fmt: skip
 
     reconstruction = torch.zeros(len(pixels), dtype=torch.float64, device=mean.device)
@@ -106,6 +107,7 @@ def main() -> None:
           f"log p(x) ≥ {log_likelihood:.2f} ± {log_likelihood_stderr:.2f}")  # fmt: skip
 
     originals = test.pixels[:PICTURED].unflatten(1, (28, 28)).float()
+    adapt_threads(PICTURED)
     with torch.no_grad():
         reconstructions = model.reconstruct(originals.to(device)).cpu()
     save_grid(

@@ -1,9 +1,11 @@
 """Files that are whole or absent: atomic writing, and reading that names what is wrong."""
 
 import csv
+import io
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import safetensors.torch
@@ -16,21 +18,36 @@ from stages.errors import UserError
 def write_atomically(path: str | Path, content: bytes) -> None:
     """Puts `content` at `path` in one step: a reader sees the old file or the new, never a part."""
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.partial")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         with open(partial, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
         os.replace(partial, path)
     except OSError as error:
-        partial.unlink(missing_ok=True)
-        raise UserError(f"cannot write {path}: {error.strerror}") from None
+        with suppress(OSError):
+            partial.unlink()
+        raise UserError(
+            f"cannot write {path}: {error.strerror}.\n"
+            f"Make room, or make {path.parent}/ a folder that can be written, and run this again"
+        ) from None
 
 
 def write_json(path: str | Path, content: Mapping) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
+def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
+    """Rows of the same keys, which become the header. Written anew and whole, so that a file that
+    grows by a row an epoch can be watched.
+    """
+    content = io.StringIO()
+    writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, content.getvalue().encode())
 
 
 def save_tensors(
@@ -64,25 +81,3 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is damaged or not a safetensors file ({reason}).\n"
             f"Delete it and make it again: dvc repro"
         ) from None
-
-
-class CsvLog:
-    """A CSV file that grows by whole rows, for whoever watches it."""
-
-    def __init__(self, path: str | Path):
-        self.path = Path(path)
-
-    def __enter__(self) -> "CsvLog":
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.file = open(self.path, "w", newline="", encoding="utf-8")
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.file.close()
-
-    def append(self, row: Mapping[str, object]) -> None:
-        writer = csv.DictWriter(self.file, list(row), lineterminator="\n")
-        if self.file.tell() == 0:
-            writer.writeheader()
-        writer.writerow(row)
-        self.file.flush()

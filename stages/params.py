@@ -62,6 +62,7 @@ class Train(Section):
     batch_size: Count
     learning_rate: Annotated[Float, Field(gt=0)]
     kl_weight: Annotated[Float, Field(ge=0)]
+    numerics: Literal["portable", "native"]
 
 
 class Evaluate(Section):

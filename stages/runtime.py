@@ -2,26 +2,33 @@
 
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import sys
 
 import torch
 
 from stages.errors import UserError
+from stages.threads import share_processors
 
 
-def start(device: str, parameter: str) -> torch.device:
+def start(device: str, parameter: str, portable: bool = True) -> torch.device:
     """Makes ready for computing, before anything is computed, and returns the device to use.
 
     `device` is cpu, cuda, cuda:N, mps or auto, the value of `parameter` (for the message).
-    Raises UserError if this machine lacks it.
+    `portable`: the same bits on every processor and with any number of threads, at some cost.
+    Raises UserError if this machine lacks the device.
     """
     # Adam's moments of weights behind always-black pixels decay into denormals, which halve the
     # speed. Threads inherit the setting: it has to come before there are any.
     torch.set_flush_denormal(True)
-    # On AMD processors narrow matrix products change their bits from 6 threads on, and matrices
-    # this small gain nothing from more than 4. See also `threads_for`.
-    torch.set_num_threads(min(torch.get_num_threads(), 4))
+    if portable:
+        # Read at the first product. With it, Intel's library multiplies matrices in one order
+        # whatever the instruction set and the number of threads; AMD processors take that order
+        # anyway.
+        os.environ["MKL_CBWR"] = "AVX2,STRICT"
+        if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+            print(
+                "this processor has no AVX2: last digits may differ from others'", file=sys.stderr
+            )
 
     present = ["cpu"]
     if torch.cuda.is_available():
@@ -35,24 +42,12 @@ def start(device: str, parameter: str) -> torch.device:
             f"{parameter} = {device!r}: this machine has no such device (it has: "
             f"{', '.join(present)}); set {parameter} to one of these, or to auto"
         )
-    if device.startswith("cuda"):
+    if device == "cpu":
+        share_processors(portable)
+    if device.startswith("cuda") and portable:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
     return torch.device(device)
-
-
-@contextmanager
-def threads_for(rows: int) -> Iterator[None]:
-    """One thread for matrices of fewer than 32 rows, whose products on AMD processors would
-    otherwise depend on the number of threads (tests/test_bits.py), and gain little from it.
-    """
-    threads = torch.get_num_threads()
-    if rows < 32:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(threads)
 
 
 def generator(device: torch.device | str, seed: int, purpose: str) -> torch.Generator:

@@ -13,17 +13,17 @@ from torch import Tensor
 from tqdm import tqdm
 
 from stages.checkpoint import Checkpoint, fingerprint
-from stages.dataset import Images, load_images
+from stages.dataset import Images, blocks, load_images
 from stages.errors import UserError, run_stage
-from stages.files import CsvLog, write_json
+from stages.files import write_csv, write_json
 from stages.mlp import FlatAdam
 from stages.params import Train, load_params
-from stages.runtime import generator, start, threads_for
+from stages.runtime import generator, start
 from stages.statistics import mean_and_stderr
+from stages.threads import adapt_threads
 from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
-EVALUATION_BATCH = 500
 CHECKED_STEPS = 100  # how often training looks whether it has diverged
 
 
@@ -46,8 +46,8 @@ def train_epoch(
     for first in tqdm(range(0, len(images), batch_size), unit="step", leave=False, disable=None):
         batch = slice(first, first + batch_size)
         x = images[batch].float()
-        with threads_for(len(x)):
-            reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
+        adapt_threads(len(x))
+        reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
         optimizer.step()
         if images.device.type == "cpu" and first % (CHECKED_STEPS * batch_size) == 0:
             check_finite(terms, batch_size)
@@ -56,7 +56,7 @@ def train_epoch(
 
 
 class Diverged(Exception):
-    """A value that is not finite: its step of the epoch, from 1, and the ELBO the step before."""
+    """A value that is not finite: its step of the epoch, from 1, and the last ELBO that was."""
 
     def __init__(self, step: int, last_elbo: float):
         super().__init__(step, last_elbo)
@@ -75,10 +75,12 @@ def check_finite(terms: Tensor, batch_size: int) -> None:
 @torch.no_grad()
 def evaluate_elbo(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     """Reconstruction [N] and KL [N] of a model at rest, one draw an image; as `train_epoch`."""
-    batches = zip(images.split(EVALUATION_BATCH), noise.split(EVALUATION_BATCH), strict=True)
-    terms = [elbo_terms(model, x.float(), eps) for x, eps in batches]
-    reconstruction, kl = zip(*terms, strict=True)
-    return torch.cat(reconstruction), torch.cat(kl)
+    terms = []
+    for x, eps in zip(blocks(images), blocks(noise), strict=True):
+        adapt_threads(len(x))
+        terms.append(torch.stack(elbo_terms(model, x.float(), eps)))
+    reconstruction, kl = torch.cat(terms, dim=1)
+    return reconstruction, kl
 
 
 def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:
@@ -112,13 +114,16 @@ def fit(
                 model, optimizer, pixels, noise(len(pixels), f"noise of epoch {epoch}"),
                 params.batch_size, params.kl_weight,
             )  # fmt: skip
+            at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
+            if not torch.stack(at_rest).isfinite().all():
+                steps = math.ceil(len(pixels) / params.batch_size)
+                raise Diverged(steps, summarize(*moving)["elbo"])
         except Diverged as diverged:
             raise UserError(
                 f"training diverged in epoch {epoch} at step {diverged.step}: the ELBO is not "
-                f"finite (the step before: {diverged.last_elbo} nats).\n"
+                f"finite (last finite value: {diverged.last_elbo} nats).\n"
                 f"Try a smaller train.learning_rate, now {params.learning_rate}"
             ) from None
-        at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
         summaries = {"train": summarize(*moving), "validation": summarize(*at_rest)}
         yield {"epoch": epoch} | {
             f"{split}_{name}": summary[name]
@@ -150,7 +155,7 @@ def loaded_modules() -> list[str]:
 def main() -> None:
     params = load_params()
     epochs = params.train.epochs
-    device = start(params.train.device, "train.device")
+    device = start(params.train.device, "train.device", params.train.numerics == "portable")
     train = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
@@ -161,22 +166,20 @@ def main() -> None:
     rows = checkpoint.restore(optimizer)
     if rows:
         print(f"going on after epoch {len(rows)} of {epochs}, where training stopped", flush=True)
+        write_csv("plots/training.csv", rows)
 
     began = time.perf_counter()
-    with CsvLog("plots/training.csv") as log:
-        for row in rows:
-            log.append(row)
-        for row in fit(model, optimizer, params.train, train, validation, done=len(rows)):
-            rows.append(row)
-            checkpoint.save(optimizer, rows)
-            log.append(row)
-            print(
-                f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
-                f"train ELBO {row['train_elbo']:9.3f}   "
-                f"validation ELBO {row['validation_elbo']:9.3f} nats   "
-                f"{time.perf_counter() - began:.0f} s",
-                flush=True,
-            )
+    for row in fit(model, optimizer, params.train, train, validation, done=len(rows)):
+        rows.append(row)
+        checkpoint.save(optimizer, rows)
+        write_csv("plots/training.csv", rows)
+        print(
+            f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
+            f"train ELBO {row['train_elbo']:9.3f}   "
+            f"validation ELBO {row['validation_elbo']:9.3f} nats   "
+            f"{time.perf_counter() - began:.0f} s",
+            flush=True,
+        )
 
     metrics = final_metrics(model, params.train.seed, train, validation)
     model.save("models/vae.safetensors")

@@ -124,6 +124,8 @@ class VAE(nn.Module):
             fields = json.loads(metadata["architecture"])
             model = cls(Architecture(**fields))
             model.load_state_dict(tensors)
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError("some of its weights are not finite")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             reason = " ".join(str(error).split())[:200]
             raise UserError(

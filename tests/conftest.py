@@ -148,6 +148,7 @@ def reproduced(tmp_path_factory, session_server, small_digests) -> Project:
     project = Project(folder)
     for name, digest in small_digests.items():
         project.set(mnist.SHA256[name], digest, "stages/mnist.py")
+    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "stages/mnist.py")
     project.set("mirror: null", f"mirror: {session_server.url}")
     for old, new in SMALL_PARAMS.items():
         project.set(old, new)

@@ -20,6 +20,8 @@ def stop_training(project: Project, how: signal.Signals) -> int:
     process = subprocess.Popen(
         ["python", "-m", "stages.train"], cwd=project.folder, env=project.env,
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        # A shell's background jobs, CI's perhaps, are born deaf to Ctrl-C.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )  # fmt: skip
     assert "epoch " in process.stdout.readline()
     process.send_signal(how)
@@ -90,12 +92,17 @@ def test_a_checkpoint_of_other_code_is_not_used(long):
     assert "going on" not in long.stage("train").stdout
 
 
-@pytest.mark.parametrize("damage", [b"\x80\x04pickle", None])
+@pytest.mark.parametrize("damage", ["not a checkpoint", "cut", "one bit"])
 def test_a_damaged_checkpoint_is_ignored_with_a_line(long, damage):
     stop_training(long, signal.SIGKILL)
     (checkpoint,) = (long.folder / ".checkpoints").iterdir()
     content = checkpoint.read_bytes()
-    checkpoint.write_bytes(content[: len(content) // 2] if damage is None else damage)
+    middle = len(content) // 2
+    checkpoint.write_bytes({
+        "not a checkpoint": b"\x80\x04pickle",
+        "cut": content[:middle],
+        "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
+    }[damage])  # fmt: skip
     done = long.stage("train")
     (line,) = done.stderr.splitlines()
     assert line.startswith("checkpoint ignored, training starts anew: ")

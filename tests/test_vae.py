@@ -230,7 +230,7 @@ def test_evaluation_does_not_depend_on_how_many_images_go_together(monkeypatch):
     model, x = small_vae().float(), random_images(50)
     results = []
     for block in (50, 7):
-        monkeypatch.setattr("stages.evaluate.BLOCK", block)
+        monkeypatch.setattr("stages.dataset.BLOCK", block)
         results.append(evaluate(model, x, 3, 5, torch.Generator().manual_seed(0)))
     for whole, in_parts in zip(*(vars(result).values() for result in results), strict=True):
         torch.testing.assert_close(whole, in_parts, rtol=1e-5, atol=1e-4)

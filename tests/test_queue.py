@@ -1,0 +1,80 @@
+"""Experiments in DVC's queue, two at a time, which share the processors by themselves."""
+
+import os
+import time
+
+from stages.threads import Share
+from tests.conftest import Project
+
+
+def finished(project: Project, names: list[str]) -> dict[str, str]:
+    """The state of each experiment, when none is queued or running."""
+    for _ in range(240):
+        lines = [line.split() for line in project.dvc("queue", "status").splitlines()]
+        states = {name: line for line in lines for name in names if name in line}
+        if len(states) == len(names) and not {"Queued", "Running"} & {
+            word for line in states.values() for word in line
+        }:
+            return {name: line[-1] for name, line in states.items()}
+        time.sleep(0.5)
+    raise AssertionError(lines)
+
+
+def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
+    serial = {}
+    for seed in 1, 2:
+        project.set(f"seed: {seed - 1}  ", f"seed: {seed}  ")
+        project.stage("train")
+        serial[f"seed{seed}"] = project.read("metrics/train.json")
+    project.run("git", "checkout", "-q", ".")
+
+    for seed in 1, 2:
+        project.dvc("exp", "run", "--queue", "-n", f"seed{seed}", "-S", f"train.seed={seed}")
+    project.dvc("exp", "run", "--queue", "-n", "broken", "-S", "train.learning_rate=1e30")
+    project.dvc("queue", "start", "--jobs", "2")
+    states = finished(project, ["seed1", "seed2", "broken"])
+    assert states == {"seed1": "Success", "seed2": "Success", "broken": "Failed"}
+    assert "training diverged in epoch 1" in project.dvc("queue", "logs", "broken")
+    refs = project.run("git", "for-each-ref", "--format=%(refname)", "refs/exps").stdout.split()
+    for name, metrics in serial.items():
+        (ref,) = (ref for ref in refs if ref.endswith(f"/{name}"))
+        assert project.run("git", "show", f"{ref}:metrics/train.json").stdout.encode() == metrics
+    assert project.run("git", "status", "--porcelain").stdout == ""
+
+
+def test_processors_are_shared_among_stages_at_work(tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr("tempfile.tempdir", None)
+    monkeypatch.setattr("os.cpu_count", lambda: 8)
+    mine = Share(portable=False)
+    mine.available = 8
+    assert mine.count() == 8
+    read, write = os.pipe()
+    children = []
+    for _ in range(3):
+        children.append(os.fork())
+        if children[-1] == 0:
+            Share(portable=False)
+            os.write(write, b"x")
+            time.sleep(60)
+            os._exit(0)
+        os.read(read, 1)
+    assert mine.count() == 2
+    os.kill(children[0], 9)
+    os.waitpid(children[0], 0)
+    assert mine.count() == 2  # 8 // 3
+    for child in children[1:]:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+    assert mine.count() == 8
+
+
+def test_threads_follow_the_rows_where_bits_would_show_them():
+    share = Share(portable=True)
+    share.available = 16
+    monotonic, asked = time.monotonic(), []
+    share.counted, share.share = monotonic + 1000, 16
+    for rows in 32, 31, 500:
+        share.adapt(rows)
+        asked.append(share.threads)
+    assert asked == [4, 1, 4]
