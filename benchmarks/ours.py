@@ -18,7 +18,7 @@ def our_epochs() -> Callable[[], float]:
     params = load_params()
     torch.manual_seed(0)
     model = VAE(Architecture(**params.model.model_dump()))
-    optimizer = FlatAdam(model, params.train.learning_rate)
+    optimizer = FlatAdam(model)
     train = load_images("data/train.safetensors")
     validation = load_images("data/validation.safetensors")
     endless = params.train.model_copy(update={"epochs": 10**9})

@@ -32,11 +32,19 @@ class UsualVAE(nn.Module):
         return self.decoder(z), mean, std
 
 
+class UsualGaussianVAE(UsualVAE):
+    def encode_mean(self, x: Tensor) -> Tensor:
+        return self.mean(self.encoder(x))
+
+    def encode_std(self, x: Tensor) -> Tensor:
+        return torch.exp(self.spread(self.encoder(x)) / 2)
+
+
 class UsualLoop:
-    def __init__(self, images: Tensor, batch_size: int = 32, kl_weight: float = 5.0):
+    def __init__(self, model: UsualVAE, images: Tensor, kl_weight: float, batch_size: int = 32):
         """images [N, 784] uint8 in {0, 1}."""
         self.loader = DataLoader(TensorDataset(images.float()), batch_size, shuffle=True)
-        self.model = UsualVAE()
+        self.model = model
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.bce = nn.BCELoss(reduction="sum")
         self.kl_weight = kl_weight

@@ -61,7 +61,8 @@ def save_tensors(
     header = json.loads(content[8:start])
     header["__metadata__"] = dict(sorted(metadata.items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
-    write_atomically(path, content[:8] + text.ljust(start - 8) + content[start:])
+    parts = content[:8], text.ljust(start - 8), memoryview(content)[start:]
+    write_atomically(path, b"".join(parts))
 
 
 def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:

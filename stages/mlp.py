@@ -90,9 +90,8 @@ class FlatAdam:
     windows on its gradient.
     """
 
-    def __init__(self, model: nn.Module, learning_rate: float):
+    def __init__(self, model: nn.Module):
         parameters = list(model.parameters())
-        self.learning_rate = learning_rate
         self.vector = nn.utils.parameters_to_vector(parameters).detach()
         self.gradient, self.mean, self.square = torch.zeros(3, *self.vector.shape).to(self.vector)
         self.steps = torch.zeros((), device=self.vector.device)
@@ -108,12 +107,12 @@ class FlatAdam:
         vectors = self.vector, self.gradient, self.mean, self.square
         self.by_layer = [vector.split(layers) for vector in vectors]
 
-    def step(self) -> None:
+    def step(self, learning_rate: float) -> None:
         self.steps += 1
         # The kernel of torch.optim.Adam(fused=True), whose bookkeeping takes 5% of a small step.
         torch._fused_adam_(
             *self.by_layer, [], [self.steps] * len(self.by_layer[0]),
-            lr=self.learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
+            lr=learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
 

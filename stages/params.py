@@ -61,6 +61,7 @@ class Train(Section):
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[Float, Field(gt=0)]
+    schedule: Literal["constant", "cosine", "one_cycle"]
     kl_weight: Annotated[Float, Field(ge=0)]
     numerics: Literal["portable", "native"]
 

@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 
 RECOUNT_SECONDS = 0.2
+SLOTS = 256  # stages that are counted
 
 
 class Share:
@@ -28,11 +29,12 @@ class Share:
             path = Path(tempfile.gettempdir()) / name
             self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError:
-            self.file = None  # nowhere to meet the others: use what there is
+            self.file = None
             return
-        self.mine = 0
-        while not self._lock(self.mine, fcntl.LOCK_EX):
-            self.mine += 1
+        free = (byte for byte in range(SLOTS) if self._lock(byte, fcntl.LOCK_EX))
+        self.mine = next(free, None)
+        if self.mine is None:
+            self.file = None
 
     def _lock(self, byte: int, kind: int) -> bool:
         try:
@@ -51,7 +53,7 @@ class Share:
 
     def count(self) -> int:
         """Threads for this stage, at least one."""
-        if self.file is None:
+        if self.file is None:  # nowhere to meet the others: use what there is
             return self.available
         processors = os.cpu_count()
         at_work = sum(map(self._is_taken, range(processors)))

@@ -19,6 +19,7 @@ from stages.files import write_csv, write_json
 from stages.mlp import FlatAdam
 from stages.params import Train, load_params
 from stages.runtime import generator, start
+from stages.schedule import learning_rates
 from stages.statistics import mean_and_stderr
 from stages.threads import adapt_threads
 from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms
@@ -35,21 +36,23 @@ def train_epoch(
     noise: Tensor,
     batch_size: int,
     kl_weight: float,
+    rates: list[float],
 ) -> tuple[Tensor, Tensor]:
-    """One pass over images [N, 784] in the order given, with noise [N, latent].
+    """One pass over images [N, 784] in the order given, with noise [N, latent], and a learning
+    rate for each step.
 
     → reconstruction [N] and KL [N] in nats, each of the model as it was at the image's step.
     Nothing is read back from a GPU before the end, so that the host runs ahead.
     Raises Diverged as soon as a value is seen that is not finite.
     """
     reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
-    for first in tqdm(range(0, len(images), batch_size), unit="step", leave=False, disable=None):
-        batch = slice(first, first + batch_size)
+    for step, rate in enumerate(tqdm(rates, unit="step", leave=False, disable=None)):
+        batch = slice(step * batch_size, (step + 1) * batch_size)
         x = images[batch].float()
         adapt_threads(len(x))
         reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
-        optimizer.step()
-        if images.device.type == "cpu" and first % (CHECKED_STEPS * batch_size) == 0:
+        optimizer.step(rate)
+        if images.device.type == "cpu" and step % CHECKED_STEPS == 0:
             check_finite(terms, batch_size)
     check_finite(terms, batch_size)
     return reconstruction, kl
@@ -99,6 +102,7 @@ def fit(
     number of the epoch alone, so that training can go on at any epoch.
     """
     device = train.pixels.device
+    steps = math.ceil(len(train.pixels) / params.batch_size)
 
     def noise(count: int, purpose: str) -> Tensor:
         stream = generator(device, params.seed, purpose)
@@ -112,11 +116,10 @@ def fit(
         try:
             moving = train_epoch(
                 model, optimizer, pixels, noise(len(pixels), f"noise of epoch {epoch}"),
-                params.batch_size, params.kl_weight,
+                params.batch_size, params.kl_weight, learning_rates(params, epoch, steps),
             )  # fmt: skip
             at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
             if not torch.stack(at_rest).isfinite().all():
-                steps = math.ceil(len(pixels) / params.batch_size)
                 raise Diverged(steps, summarize(*moving)["elbo"])
         except Diverged as diverged:
             raise UserError(
@@ -161,7 +164,7 @@ def main() -> None:
 
     torch.manual_seed(params.train.seed)  # of the initial weights, the same on every device
     model = VAE(Architecture(**params.model.model_dump())).to(device)
-    optimizer = FlatAdam(model, params.train.learning_rate)
+    optimizer = FlatAdam(model)
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
     rows = checkpoint.restore(optimizer)
     if rows:

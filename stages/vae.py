@@ -30,22 +30,32 @@ def exp(x: Tensor) -> Tensor:
     return torch.where(x > 0, x.expm1() + 1, ((-x).expm1() + 1).reciprocal())
 
 
-def bernoulli(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """log p(x|z) = Σ x·l − softplus(l) and its gradient by the logits l, x − σ(l).
+def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
+    """log p(x|z) = Σ x·l − softplus(l): x in {0, 1} and logits, both [..., 784] → [...] in nats.
 
-    x in {0, 1} and logits, both [..., 784] → [...] in nats and [..., 784]. Finite for any finite
-    logits. With t = tanh(l/2), σ(l) = (1 + t)/2 and softplus(l) = max(l, 0) − log((1 + |t|)/2), so
-    one tanh serves both; 1 + |t| is in [1, 2], so eight are multiplied before the logarithm.
-    Works in place, hence not for autograd.
+    Finite for any finite logits. Overwrites them, hence not for autograd.
     """
+    return _bernoulli(x, logits, (logits * 0.5).tanh_())
+
+
+def bernoulli_and_gradient(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
+    """`bernoulli`, and its gradient by the logits, x − σ(l) = x − (1 + tanh(l/2))/2, [..., 784]."""
     t = (logits * 0.5).tanh_()
     residual = torch.add(x, t, alpha=-0.5).sub_(0.5)
+    return _bernoulli(x, logits, t), residual
+
+
+def _bernoulli(x: Tensor, logits: Tensor, t: Tensor) -> Tensor:
+    """`bernoulli` from t = tanh(l/2): softplus(l) is max(l, 0) − log((1 + |t|)/2). As 1 + |t| is in
+    [1, 2], eight of them are multiplied before the logarithm. Overwrites logits and t: memory anew
+    would cost as much time as the arithmetic.
+    """
     product = t.abs_().add_(1)
     for _ in range(3):
         left, right = product.chunk(2, dim=-1)
-        product = left * right
+        product = left.mul_(right)
     log_factors = product.sub_(1).log1p_().sum(-1) - math.log(2) * logits.shape[-1]
-    return (x * logits).sub_(logits.relu()).sum(-1).add_(log_factors), residual
+    return (x * logits).sub_(logits.relu_()).sum(-1).add_(log_factors)
 
 
 def gaussian_kl(mean: Tensor, std: Tensor, log_std: Tensor) -> Tensor:
@@ -145,7 +155,7 @@ def log_likelihood(model: VAE, x: Tensor, mean: Tensor, std: Tensor, noise: Tens
     x [N, 784] in {0, 1}; mean and std [N, latent] from `encode`; noise [N, latent] from N(0, 1),
     independent over images and over dimensions.
     """
-    return bernoulli(x, model.decode(mean + std * noise))[0]
+    return bernoulli(x, model.decode(mean + std * noise))
 
 
 def elbo_terms(model: VAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
@@ -162,13 +172,13 @@ def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tup
     """`elbo_terms`, and the gradient of the mean of kl_weight·KL − reconstruction over the images.
 
     The gradient overwrites the `.grad` of every parameter. By hand, because autograd would double
-    the time of a small step; tests/test_vae.py holds it against autograd's.
+    the time of a small step; tests/test_training_step.py holds it against autograd's.
     """
     heads, encoder_inputs = model.encoder.forward_keeping_inputs(x)
     mean, std, log_std = model.posterior(heads)
     deviation = std * noise
     logits, decoder_inputs = model.decoder.forward_keeping_inputs(mean + deviation)
-    reconstruction, residual = bernoulli(x, logits)
+    reconstruction, residual = bernoulli_and_gradient(x, logits)
 
     per_image = 1 / len(x)
     by_z = model.decoder.backward(decoder_inputs, residual.mul_(-per_image), to_input=True)

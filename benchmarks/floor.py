@@ -1,0 +1,90 @@
+"""What a training step and a draw of the bound cost beside their matrix products alone."""
+
+import resource
+import statistics
+import time
+from collections.abc import Callable
+
+import torch
+
+from stages.dataset import blocks, load_images
+from stages.evaluate import evaluate
+from stages.mlp import FlatAdam, by_input
+from stages.params import load_params
+from stages.runtime import start
+from stages.train import train_epoch
+from stages.vae import VAE, Architecture
+
+
+def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
+    """Median seconds of each, taking turns."""
+    seconds = ([], [])
+    for _ in range(rounds):
+        for function, times in zip((first, second), seconds, strict=True):
+            began = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - began)
+    return statistics.median(seconds[0]), statistics.median(seconds[1])
+
+
+@torch.inference_mode()
+def products_and_adam(model: VAE, optimizer: FlatAdam, batch_size: int) -> None:
+    """The matrix products of one step, on inputs of the right shapes, and fused Adam."""
+    for mlp in model.encoder, model.decoder:
+        inputs = [torch.zeros(batch_size, layer.weight.shape[1]) for layer in mlp.layers]
+        outputs = [torch.zeros(batch_size, layer.weight.shape[0]) for layer in mlp.layers]
+        for x, layer in zip(inputs, mlp.layers, strict=True):
+            torch.addmm(layer.bias, x, layer.transposed)
+        for x, y, layer in list(zip(inputs, outputs, mlp.layers, strict=True))[::-1]:
+            torch.mm(y.t(), x, out=layer.weight_grad)
+            if layer is not model.encoder.layers[0]:
+                by_input(y, layer.weight)
+    optimizer.step(1e-3)
+
+
+def step(batch_size: int, portable: bool) -> tuple[float, float]:
+    """Milliseconds of a training step, and of its matrix products with Adam."""
+    start("cpu", "train.device", portable)
+    params = load_params()
+    model = VAE(Architecture(**params.model.model_dump()))
+    optimizer = FlatAdam(model)
+    steps = 6_400 // batch_size
+    images = load_images("data/train.safetensors").pixels[: steps * batch_size]
+    noise = torch.randn(len(images), model.architecture.latent_dim)
+    rates = [1e-3] * steps
+
+    def epoch() -> None:
+        train_epoch(model, optimizer, images, noise, batch_size, 1.0, rates)
+
+    def floor() -> None:
+        for _ in range(steps):
+            products_and_adam(model, optimizer, batch_size)
+
+    ours, least = alternate(epoch, floor, rounds=21)
+    return 1e3 * ours / steps, 1e3 * least / steps
+
+
+@torch.no_grad()
+def bound(draws: int) -> tuple[float, float, float]:
+    """Milliseconds a draw of the importance-weighted bound on all test images, and of the decoder's
+    matrix products for them; megabytes that the bound takes above model and data.
+    """
+    start("cpu", "evaluate.device")
+    pixels = load_images("data/test.safetensors").pixels
+    model = VAE.load("models/vae.safetensors")
+    linears = list(model.decoder)[::2]
+    z = torch.randn(len(pixels), model.architecture.latent_dim)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+    def decode() -> None:
+        for _ in range(draws):
+            for x in blocks(z):
+                for linear in linears:
+                    x = linear(x)
+
+    def ours() -> None:
+        evaluate(model, pixels, 0, draws, torch.Generator().manual_seed(0))
+
+    times = alternate(ours, decode, rounds=5)
+    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return 1e3 * times[0] / draws, 1e3 * times[1] / draws, (after - before) / 1024

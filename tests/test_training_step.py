@@ -1,0 +1,54 @@
+"""The step by hand is the step of the loss function, and of torch's Adam."""
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from stages.mlp import FlatAdam
+from stages.vae import elbo_gradient, elbo_terms, gaussian_kl
+from tests.models import POSTERIORS, encode, random_images, small_vae
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_the_gradient_by_hand_is_the_loss_function_s(posterior):
+    model, x = small_vae(posterior), random_images(7)
+    noise = torch.randn(7, 3, dtype=torch.float64)
+    mean, std, log_std = encode(model, x)
+    logits = model.decode(mean + std * noise)
+    reconstruction = -F.binary_cross_entropy_with_logits(logits, x, reduction="none").sum(-1)
+    (2.5 * gaussian_kl(mean, std, log_std) - reconstruction).mean().backward()
+    expected = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
+
+    optimizer = FlatAdam(model)
+    with torch.no_grad():
+        terms = elbo_gradient(model, x, noise, 2.5)
+    torch.testing.assert_close(optimizer.gradient, expected, rtol=1e-10, atol=1e-14)
+    torch.testing.assert_close(terms[0], reconstruction.detach())
+
+
+def test_flat_adam_is_torchs_adam():
+    torch.manual_seed(0)
+    ours, reference = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    reference.load_state_dict(ours.state_dict())
+    flat = FlatAdam(ours)
+    adam = torch.optim.Adam(reference.parameters(), lr=0.01)
+    for _ in range(20):
+        adam.zero_grad()
+        reference(torch.ones(2, 5)).square().sum().backward()
+        for mine, its in zip(ours.parameters(), reference.parameters(), strict=True):
+            mine.grad.copy_(its.grad)
+        flat.step(0.01)
+        adam.step()
+    for mine, its in zip(ours.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(mine, its)
+
+
+@torch.no_grad()
+def test_reported_elbo_has_kl_weight_one_whatever_was_trained():
+    model, x = small_vae().float(), random_images(5).float()
+    FlatAdam(model)
+    noise = torch.randn(5, 3)
+    terms = elbo_terms(model, x, noise)
+    for weight in (0.0, 1.0, 5.0):
+        for reported, expected in zip(elbo_gradient(model, x, noise, weight), terms, strict=True):
+            torch.testing.assert_close(reported, expected)
