@@ -80,7 +80,8 @@ def by_input(gradient: Tensor, weight: Tensor) -> Tensor:
     if rows % 2 or rows <= 512:
         return gradient @ weight
     halves = gradient.view(-1, 2, rows // 2).transpose(0, 1)  # [2, N, out/2]
-    return torch.bmm(halves, weight.view(2, rows // 2, columns)).sum(0)
+    first, second = torch.bmm(halves, weight.view(2, rows // 2, columns))
+    return first.add_(second)
 
 
 class FlatAdam:
