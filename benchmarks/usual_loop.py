@@ -41,9 +41,9 @@ class UsualGaussianVAE(UsualVAE):
 
 
 class UsualLoop:
-    def __init__(self, model: UsualVAE, images: Tensor, kl_weight: float, batch_size: int = 32):
+    def __init__(self, model: UsualVAE, images: Tensor, kl_weight: float):
         """images [N, 784] uint8 in {0, 1}."""
-        self.loader = DataLoader(TensorDataset(images.float()), batch_size, shuffle=True)
+        self.loader = DataLoader(TensorDataset(images.float()), 32, shuffle=True)
         self.model = model
         self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
         self.bce = nn.BCELoss(reduction="sum")

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import http.server
+import json
 import os
 import shutil
 import struct
@@ -93,6 +94,14 @@ def session_server(small_files):
     server.shutdown()
 
 
+OUTPUTS = {
+    "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
+    "train": ["models/vae.safetensors", "metrics/train.json", "plots/training.csv"],
+    "evaluate": ["metrics/test.json", "plots/reconstructions.png", "plots/latent.png"],
+    "sample": ["plots/samples.png"],
+}
+
+
 class Project:
     """A clone of this project in a folder of its own, with the small data and small parameters."""
 
@@ -132,6 +141,9 @@ class Project:
     def read(self, file: str) -> bytes:
         return (self.folder / file).read_bytes()
 
+    def outputs(self, stage: str) -> dict[str, bytes]:
+        return {path: self.read(path) for path in OUTPUTS[stage]}
+
     def commit(self) -> None:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", "state")
@@ -164,3 +176,36 @@ def project(reproduced, tmp_path) -> Project:
     """A reproduced project of the test's own."""
     shutil.copytree(reproduced.folder, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
+
+
+class Stages:
+    """Runs stages in a project, in forks of one process."""
+
+    def __init__(self, process: subprocess.Popen, project: Project):
+        self.process, self.project = process, project
+
+    def run(self, stage: str, killed_at: str = "", largest_file: int | None = None, **env) -> dict:
+        request = {
+            "stage": stage, "folder": str(self.project.folder), "env": env,
+            "killed_at": killed_at, "largest_file": largest_file,
+        }  # fmt: skip
+        print(json.dumps(request), file=self.process.stdin, flush=True)
+        return json.loads(self.process.stdout.readline())
+
+
+@pytest.fixture(scope="session")
+def forks(reproduced):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.forks"], cwd=reproduced.folder, text=True,
+        env=reproduced.env | {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1",
+                              "no_proxy": "127.0.0.1", "PIP_NO_INDEX": "1"},
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+    )  # fmt: skip
+    yield process
+    process.stdin.close()
+    process.wait()
+
+
+@pytest.fixture
+def stages(forks, project) -> Stages:
+    return Stages(forks, project)

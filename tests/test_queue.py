@@ -3,6 +3,9 @@
 import os
 import time
 
+import pytest
+import torch
+
 from stages.threads import Share
 from tests.conftest import Project
 
@@ -42,9 +45,16 @@ def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
     assert project.run("git", "status", "--porcelain").stdout == ""
 
 
-def test_processors_are_shared_among_stages_at_work(tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr("tempfile.tempdir", None)
+@pytest.fixture
+def nobody_else(tmp_path, monkeypatch):
+    """No stage outside the test is counted, and torch's threads are afterwards what they were."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+
+
+def test_processors_are_shared_among_stages_at_work(nobody_else, monkeypatch):
     monkeypatch.setattr("os.cpu_count", lambda: 8)
     mine = Share(portable=False)
     mine.available = 8
@@ -69,11 +79,11 @@ def test_processors_are_shared_among_stages_at_work(tmp_path, monkeypatch):
     assert mine.count() == 8
 
 
-def test_threads_follow_the_rows_where_bits_would_show_them():
+def test_threads_follow_the_rows_where_bits_would_show_them(nobody_else):
     share = Share(portable=True)
     share.available = 16
-    monotonic, asked = time.monotonic(), []
-    share.counted, share.share = monotonic + 1000, 16
+    share.counted, share.share = time.monotonic() + 1000, 16
+    asked = []
     for rows in 32, 31, 500:
         share.adapt(rows)
         asked.append(share.threads)

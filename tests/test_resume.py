@@ -6,13 +6,7 @@ import time
 
 import pytest
 
-from tests.conftest import Project
-
-TRAINED = ["models/vae.safetensors", "metrics/train.json", "plots/training.csv"]
-
-
-def outputs(project: Project) -> list[bytes]:
-    return [project.read(path) for path in TRAINED]
+from tests.conftest import OUTPUTS, Project
 
 
 def stop_training(project: Project, how: signal.Signals) -> int:
@@ -39,11 +33,11 @@ def long(project) -> Project:
 def test_killed_at_random_moments_training_ends_with_the_same_bits(long):
     long.set("epochs: 25", "epochs: 100")
     long.stage("train")
-    uninterrupted = outputs(long)
-    for path in TRAINED:
+    uninterrupted = long.outputs("train")
+    for path in OUTPUTS["train"]:
         (long.folder / path).unlink()
     done = long.run("python", "-m", "tests.kill_training", "20", "0")
-    assert outputs(long) == uninterrupted
+    assert long.outputs("train") == uninterrupted
     for line in done.stdout.splitlines():
         finished, gone_on_from = map(int, line.split())
         assert gone_on_from >= finished  # no finished epoch is ever trained again
@@ -58,9 +52,9 @@ def test_stopped_training_fails_and_goes_on(long, how):
     assert stop_training(long, how) == -how
     done = long.stage("train")
     assert "going on after epoch" in done.stdout
-    resumed = outputs(long)
+    resumed = long.outputs("train")
     long.stage("train")
-    assert outputs(long) == resumed
+    assert long.outputs("train") == resumed
 
 
 def test_dvc_goes_on_in_place_and_in_a_temporary_folder(long):
@@ -68,9 +62,9 @@ def test_dvc_goes_on_in_place_and_in_a_temporary_folder(long):
     long.run("git", "checkout", "-q", "plots", "metrics")
     assert "going on after epoch" in long.dvc("exp", "run", "--temp", "-n", "apart")
     long.dvc("exp", "apply", "apart")
-    resumed = outputs(long)
+    resumed = long.outputs("train")
     long.stage("train")
-    assert outputs(long) == resumed
+    assert long.outputs("train") == resumed
 
     long.set("learning_rate: 0.001", "learning_rate: 0.002")
     stop_training(long, signal.SIGKILL)
@@ -110,7 +104,7 @@ def test_a_damaged_checkpoint_is_ignored_with_a_line(long, damage):
 
 
 def test_training_that_diverges_stops_at_once_and_says_where(project):
-    before = outputs(project)
+    before = project.outputs("train")
     project.set("learning_rate: 0.001", "learning_rate: 1e30")
     began = time.monotonic()
     done = project.stage("train", check=False)
@@ -119,4 +113,4 @@ def test_training_that_diverges_stops_at_once_and_says_where(project):
     first, second = done.stderr.splitlines()
     assert "training diverged in epoch 1 at step 2: the ELBO is not finite" in first
     assert "Try a smaller train.learning_rate, now 1e+30" in second
-    assert outputs(project)[:2] == before[:2]
+    assert project.outputs("train") == before
