@@ -38,6 +38,14 @@ class Images:
         """Pixels in {0, 1}, uint8 [N, 784]: drawn with `generator` if these are intensities."""
         return binarize(self.pixels, generator) if self.intensities else self.pixels
 
+    def log_odds(self) -> Tensor:
+        """Of each pixel being 1, [784]: log p/(1 − p), with half an image more of each kind."""
+        ones = self.pixels.sum(0, dtype=torch.int64).tolist()
+        ones = [n / 255 if self.intensities else n for n in ones]
+        # To seven digits: no two systems' logarithms differ there.
+        odds = [(n + 0.5) / (len(self.pixels) - n + 0.5) for n in ones]
+        return torch.tensor([float(f"{math.log(o):.7g}") for o in odds])
+
     def to(self, device: torch.device) -> "Images":
         return Images(self.pixels.to(device), self.labels.to(device), self.intensities)
 

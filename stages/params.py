@@ -58,6 +58,7 @@ class Model(Section):
 class Train(Section):
     device: Device
     seed: Seed
+    decoder_bias: Literal["random", "log_odds"]
     epochs: Count
     batch_size: Count
     learning_rate: Annotated[Float, Field(gt=0)]

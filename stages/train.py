@@ -17,7 +17,7 @@ from stages.dataset import Images, blocks, load_images
 from stages.errors import UserError, run_stage
 from stages.files import write_csv, write_json
 from stages.mlp import FlatAdam
-from stages.params import Train, load_params
+from stages.params import Params, Train, load_params
 from stages.runtime import generator, start
 from stages.schedule import learning_rates
 from stages.statistics import mean_and_stderr
@@ -92,6 +92,15 @@ def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:
     return {name: mean_and_stderr(values)[0] for name, values in terms.items()}
 
 
+def new_model(params: Params, train: Images) -> VAE:
+    """With random weights, the same whatever device it goes to."""
+    torch.manual_seed(params.train.seed)
+    model = VAE(Architecture(**params.model.model_dump()))
+    if params.train.decoder_bias == "log_odds":
+        model.decoder[-1].bias.data = train.log_odds()
+    return model
+
+
 def fit(
     model: VAE, optimizer: FlatAdam, params: Train, train: Images, validation: Images, done: int = 0
 ) -> Iterator[dict[str, float]]:
@@ -162,8 +171,7 @@ def main() -> None:
     train = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
-    torch.manual_seed(params.train.seed)  # of the initial weights, the same on every device
-    model = VAE(Architecture(**params.model.model_dump())).to(device)
+    model = new_model(params, train).to(device)
     optimizer = FlatAdam(model)
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
     rows = checkpoint.restore(optimizer)

@@ -10,7 +10,6 @@ first or last dimension are (tests/test_bits.py).
 """
 
 import json
-import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -35,27 +34,27 @@ def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
 
     Finite for any finite logits. Overwrites them, hence not for autograd.
     """
-    return _bernoulli(x, logits, (logits * 0.5).tanh_())
+    return _bernoulli(x, logits, logits.abs().neg_().expm1_().add_(2))
 
 
 def bernoulli_and_gradient(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """`bernoulli`, and its gradient by the logits, x − σ(l) = x − (1 + tanh(l/2))/2, [..., 784]."""
-    t = (logits * 0.5).tanh_()
-    residual = torch.add(x, t, alpha=-0.5).sub_(0.5)
-    return _bernoulli(x, logits, t), residual
+    """`bernoulli`, and its gradient by the logits, x − σ(l), [..., 784]."""
+    e = logits.abs().neg_().expm1_()  # σ(|l|) = 1/(2 + e) = (1 − e/(2 + e))/2
+    factors = e + 2
+    residual = torch.add(x, e.div_(factors).copysign_(logits), alpha=-0.5).sub_(0.5)
+    return _bernoulli(x, logits, factors), residual
 
 
-def _bernoulli(x: Tensor, logits: Tensor, t: Tensor) -> Tensor:
-    """`bernoulli` from t = tanh(l/2): softplus(l) is max(l, 0) − log((1 + |t|)/2). As 1 + |t| is in
-    [1, 2], eight of them are multiplied before the logarithm. Overwrites logits and t: memory anew
-    would cost as much time as the arithmetic.
+def _bernoulli(x: Tensor, logits: Tensor, factors: Tensor) -> Tensor:
+    """`bernoulli` from factors = 1 + e^−|l|: softplus(l) is max(l, 0) + log(factor). As they are in
+    [1, 2], 16 of them are multiplied before the logarithm. Overwrites logits and factors: memory
+    anew would cost as much time as the arithmetic.
     """
-    product = t.abs_().add_(1)
-    for _ in range(3):
-        left, right = product.chunk(2, dim=-1)
-        product = left.mul_(right)
-    log_factors = product.sub_(1).log1p_().sum(-1) - math.log(2) * logits.shape[-1]
-    return (x * logits).sub_(logits.relu_()).sum(-1).add_(log_factors)
+    for _ in range(4):
+        left, right = factors.chunk(2, dim=-1)
+        factors = left.mul_(right)
+    log_factors = factors.sub_(1).log1p_().sum(-1)
+    return (x * logits).sub_(logits.relu_()).sum(-1).sub_(log_factors)
 
 
 def gaussian_kl(mean: Tensor, std: Tensor, log_std: Tensor) -> Tensor:

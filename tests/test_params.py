@@ -5,10 +5,12 @@ from pathlib import Path
 import pytest
 import yaml
 
+from benchmarks.ours import preset
 from stages.errors import UserError
 from stages.params import load_params
 
-DEFAULTS = yaml.safe_load((Path(__file__).parent.parent / "params.yaml").read_text())
+ROOT = Path(__file__).parent.parent
+DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
 
 
 def load_with(tmp_path, **changes: str):
@@ -72,6 +74,11 @@ def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
     message = str(error.value)
     assert words in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
+def test_a_preset_is_made_of_valid_parameters(path):
+    assert preset(path.name) != load_params(ROOT / "params.yaml")
 
 
 def test_a_missing_parameter_and_broken_yaml_are_named(tmp_path):

@@ -3,8 +3,9 @@
 import pytest
 import torch
 
+from stages.dataset import Images
 from stages.errors import UserError
-from stages.vae import VAE, Architecture, exp
+from stages.vae import PIXELS, VAE, Architecture, exp
 from tests.models import POSTERIORS, random_images, small_vae
 
 
@@ -20,6 +21,16 @@ def test_std_is_positive_and_finite_whatever_the_network_says(posterior, extreme
     if posterior == "bounded":
         assert (std <= 1).all()
         assert (mean.abs() <= 1).all()
+
+
+@pytest.mark.parametrize("intensities", [False, True])
+def test_decoder_bias_log_odds_starts_at_how_often_each_pixel_is_set(intensities):
+    top = 255 if intensities else 1
+    pixels = torch.zeros(200, PIXELS, dtype=torch.uint8)
+    pixels[:50, 0], pixels[:, 1] = top, top
+    biases = Images(pixels, torch.zeros(200), intensities).log_odds()
+    expected = torch.tensor([50.5 / 201, 200.5 / 201] + [0.5 / 201] * (PIXELS - 2))
+    torch.testing.assert_close(biases.sigmoid(), expected)
 
 
 def test_exp_is_as_good_as_torchs():
