@@ -7,13 +7,14 @@ from collections.abc import Callable
 
 import torch
 
+from benchmarks.ours import changed
 from stages.dataset import blocks, load_images
 from stages.evaluate import evaluate
 from stages.mlp import FlatAdam, by_input
 from stages.params import load_params
-from stages.runtime import start
-from stages.train import train_epoch
-from stages.vae import VAE, Architecture
+from stages.runtime import generator, start
+from stages.train import Run, train_epoch
+from stages.vae import VAE
 
 
 def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
@@ -52,18 +53,16 @@ def products_and_adam(model: VAE, optimizer: FlatAdam, batch_size: int) -> Calla
 def step(batch_size: int, portable: bool) -> tuple[float, float]:
     """Milliseconds of a training step, and of its matrix products with Adam."""
     start("cpu", "train.device", portable)
-    params = load_params()
-    model = VAE(Architecture(**params.model.model_dump()))
-    optimizer = FlatAdam(model)
+    train = load_images("data/train.safetensors")
+    run = Run.new(changed(load_params(), train={"batch_size": batch_size}), train)
     steps = 6_400 // batch_size
-    images = load_images("data/train.safetensors").pixels[: steps * batch_size]
-    noise = torch.randn(len(images), model.architecture.latent_dim)
-    rates = [1e-3] * steps
+    images = train.pixels[: steps * batch_size]
+    stream = generator("cpu", 0, "noise")
 
     def epoch() -> None:
-        train_epoch(model, optimizer, images, noise, batch_size, 1.0, rates)
+        train_epoch(run, images, stream, 1)
 
-    products = products_and_adam(model, optimizer, batch_size)
+    products = products_and_adam(run.model, run.optimizer, batch_size)
 
     @torch.inference_mode()
     def floor() -> None:

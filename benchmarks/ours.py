@@ -6,10 +6,9 @@ from pathlib import Path
 import yaml
 
 from stages.dataset import load_images
-from stages.mlp import FlatAdam
 from stages.params import Params, load_params
 from stages.runtime import start
-from stages.train import fit, new_model
+from stages.train import Run, fit
 
 
 def our_epochs() -> Callable[[], float]:
@@ -18,17 +17,23 @@ def our_epochs() -> Callable[[], float]:
     params = load_params()
     train = load_images("data/train.safetensors")
     validation = load_images("data/validation.safetensors")
-    model = new_model(params, train)
-    endless = params.train.model_copy(update={"epochs": 10**9})
-    rows = fit(model, FlatAdam(model), endless, train, validation)
+    endless = changed(params, train={"epochs": 10**9})
+    rows = fit(Run.new(endless, train), train, validation)
     return lambda: next(rows)["train_elbo"]
+
+
+def changed(params: Params, **sections: dict) -> Params:
+    content = params.model_dump()
+    for section, changes in sections.items():
+        content[section] |= changes
+    return Params.model_validate(content)
 
 
 def preset(name: str) -> Params:
     """The parameters of `dvc exp run $(cat presets/NAME)`."""
-    content = load_params().model_dump()
+    sections: dict[str, dict] = {}
     for line in Path("presets", name).read_text().splitlines():
         key, _, value = line.removeprefix("-S ").partition("=")
         section, entry = key.split(".")
-        content[section][entry] = yaml.safe_load(value)
-    return Params.model_validate(content)
+        sections.setdefault(section, {})[entry] = yaml.safe_load(value)
+    return changed(load_params(), **sections)

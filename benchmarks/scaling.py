@@ -26,32 +26,30 @@ def measure(what: str, size: int) -> tuple[float, float]:
     """Seconds of 2,048 training images (an epoch of them, or the bound of 2,048 test images), and
     the peak memory of this process in MB.
     """
-    import torch
+    from dataclasses import replace
 
+    from benchmarks.ours import changed
     from stages.dataset import load_images
     from stages.evaluate import evaluate
-    from stages.mlp import FlatAdam
-    from stages.runtime import start
-    from stages.train import train_epoch
-    from stages.vae import VAE, Architecture
+    from stages.params import load_params
+    from stages.runtime import generator, start
+    from stages.train import Run, train_epoch
 
     start("cpu", "train.device")
-    torch.manual_seed(0)
-    pixels = load_images("data/test.safetensors").pixels[:2048]
+    images = load_images("data/test.safetensors")
+    images = replace(images, pixels=images.pixels[:2048], labels=images.labels[:2048])
     hidden = size if what == "units of the first hidden layer" else 512
     latent = size if what == "latent dimensions" else 12
     batch = size if what == "images a step" else 128
-    model = VAE(Architecture((hidden, 64), latent, "gaussian"))
-    optimizer = FlatAdam(model)
-    noise = torch.randn(len(pixels), latent)
-    rates = [1e-3] * (len(pixels) // batch)
+    model = {"hidden_dims": [hidden, 64], "latent_dim": latent, "posterior": "gaussian"}
+    run = Run.new(changed(load_params(), model=model, train={"batch_size": batch}), images)
 
     def work() -> None:
         if what == "importance samples":
-            evaluate(model, pixels, 0, size, torch.Generator().manual_seed(0))
+            evaluate(run.model, images.pixels, 0, size, generator("cpu", 0, "noise"))
             return
         for _ in range(size if what == "epochs" else 1):
-            train_epoch(model, optimizer, pixels, noise, batch, 1.0, rates)
+            train_epoch(run, images.pixels, generator("cpu", 0, "noise"), 1)
 
     seconds = []
     for _ in range(REPETITIONS):

@@ -13,9 +13,8 @@ from benchmarks.ours import preset
 from benchmarks.usual_loop import UsualGaussianVAE, UsualLoop
 from stages.dataset import load_images
 from stages.evaluate import evaluate
-from stages.mlp import FlatAdam
 from stages.runtime import generator, start
-from stages.train import fit, new_model
+from stages.train import Run, fit
 from stages.vae import VAE, Architecture
 
 
@@ -57,7 +56,7 @@ def ours() -> tuple[float, float]:
     params = preset("fast")
     train = load_images("data/train.safetensors")
     validation = load_images("data/validation.safetensors")
-    model = new_model(params, train)
+    run = Run.new(params, train)
     began = time.perf_counter()
-    list(fit(model, FlatAdam(model), params.train, train, validation))
-    return time.perf_counter() - began, test_elbo(model)
+    list(fit(run, train, validation))
+    return time.perf_counter() - began, test_elbo(run.model)

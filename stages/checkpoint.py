@@ -16,7 +16,6 @@ from torch import Tensor
 
 from stages.errors import UserError
 from stages.files import load_tensors, save_tensors
-from stages.mlp import FlatAdam
 from stages.params import Params
 
 
@@ -39,16 +38,16 @@ class Checkpoint:
         root = Path(os.environ.get("DVC_ROOT", "."))
         self.path = root / ".checkpoints" / f"{name}.safetensors"
 
-    def save(self, optimizer: FlatAdam, rows: list[dict]) -> None:
+    def save(self, state: dict[str, Tensor], rows: list[dict]) -> None:
         """Keeps the state after len(rows) epochs. A failure costs a warning, not the training."""
-        state, text = optimizer.state(), json.dumps(rows)
+        text = json.dumps(rows)
         try:
             save_tensors(self.path, state, {"rows": text, "sha256": _digest(state, text)})
         except UserError as error:
             print(f"no checkpoint this time: {str(error).splitlines()[0]}", file=sys.stderr)
 
-    def restore(self, optimizer: FlatAdam) -> list[dict]:
-        """Puts the optimizer, and with it the model, back → a row for each epoch that is done.
+    def restore(self, state: dict[str, Tensor]) -> list[dict]:
+        """Fills the tensors of `state` with what was kept → a row for each epoch that is done.
 
         Without a usable checkpoint: no rows, and nothing is touched.
         """
@@ -58,11 +57,15 @@ class Checkpoint:
             tensors, metadata = load_tensors(self.path)
             if metadata["sha256"] != _digest(tensors, metadata["rows"]):
                 raise ValueError(f"{self.path} is not what was written")
-            optimizer.load_state(tensors)
+            for name, tensor in state.items():
+                if tensors[name].shape != tensor.shape:
+                    raise ValueError(f"it has no {name} of shape {tuple(tensor.shape)}")
         except (UserError, KeyError, ValueError) as error:
             reason = str(error).splitlines()[0]
             print(f"checkpoint ignored, training starts anew: {reason}", file=sys.stderr)
             return []
+        for name, tensor in state.items():
+            tensor.copy_(tensors[name])
         return json.loads(metadata["rows"])
 
     def remove(self) -> None:

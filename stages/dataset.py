@@ -1,7 +1,7 @@
 """The prepared images, as the stages after `prepare` read them."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -33,6 +33,7 @@ class Images:
     pixels: Tensor  # uint8 [N, 784]: in {0, 1}, or intensities 0..255
     labels: Tensor  # uint8 [N]
     intensities: bool
+    binarization: str  # threshold N | stochastic
 
     def binary(self, generator: torch.Generator) -> Tensor:
         """Pixels in {0, 1}, uint8 [N, 784]: drawn with `generator` if these are intensities."""
@@ -47,7 +48,7 @@ class Images:
         return torch.tensor([float(f"{math.log(o):.7g}") for o in odds])
 
     def to(self, device: torch.device) -> "Images":
-        return Images(self.pixels.to(device), self.labels.to(device), self.intensities)
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
 
 
 def load_images(path: str | Path) -> Images:
@@ -62,9 +63,11 @@ def load_images(path: str | Path) -> Images:
         or len(labels) == 0
         or pixels.shape != (len(labels), 28, 28)
         or metadata.get("pixels") not in ("binary", "intensities")
+        or "binarization" not in metadata
     ):
         raise UserError(
             f"{path} does not hold images and labels as `prepare` writes them.\n"
             f"Delete it and make it again: dvc repro"
         )
-    return Images(pixels.flatten(1), labels, metadata["pixels"] == "intensities")
+    binarization = f"{metadata['binarization']} {metadata.get('threshold', '')}".strip()
+    return Images(pixels.flatten(1), labels, metadata["pixels"] == "intensities", binarization)

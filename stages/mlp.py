@@ -20,53 +20,90 @@ from torch import Tensor, nn
 class Layer(NamedTuple):
     """A linear layer's tensors, at hand: to ask the module for them takes 4% of a small step."""
 
-    weight: Tensor  # [out, in]
+    weight: Tensor  # [out, in]; with `transposed` and `bias` in the type that is computed with
     transposed: Tensor
     bias: Tensor
+    parameters: tuple[Tensor, Tensor]  # weight and bias that are trained, in float32
     weight_grad: Tensor
     bias_grad: Tensor
+    skips: bool  # adds its input to its output
 
 
 class MLP(nn.Sequential):
-    """Linear layers with ReLU between them: [..., dims[0]] → [..., dims[-1]]."""
+    """Linear layers with ReLU between them: [..., dims[0]] → [..., dims[-1]].
 
-    def __init__(self, *dims: int):
+    residual: a hidden layer that is as wide as its input adds it to its output.
+    """
+
+    def __init__(self, *dims: int, residual: bool = False):
         layers = []
         for fan_in, fan_out in pairwise(dims):
             layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
         super().__init__(*layers[:-1])
+        self.skips = [residual and fan_in == fan_out for fan_in, fan_out in pairwise(dims[:-1])]
+        self.skips.append(False)
 
-    def bind(self) -> None:
-        """To be called before the methods below: parameters and `.grad` stay where they are now."""
-        self.layers = [
-            Layer(
-                linear.weight.data, linear.weight.data.t(), linear.bias.data,
-                linear.weight.grad, linear.bias.grad,
-            )
-            for linear in list(self)[::2]
-        ]  # fmt: skip
+    def forward(self, x: Tensor) -> Tensor:
+        *hidden, last = list(self)[::2]
+        for linear, skips in zip(hidden, self.skips, strict=False):
+            active = linear(x).relu()
+            x = x + active if skips else active
+        return last(x)
 
-    def forward_keeping_inputs(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """[N, dims[0]] → the output, and each layer's input, which `backward` needs."""
-        inputs, last = [x], self.layers[-1]
+    def bind(self, precision: torch.dtype = torch.float32) -> None:
+        """To be called before the methods below: parameters and `.grad` stay where they are now.
+
+        precision: of the matrix products, if less than the parameters'.
+        """
+        self.layers = []
+        for linear, skips in zip(list(self)[::2], self.skips, strict=True):
+            parameters = linear.weight.data, linear.bias.data
+            weight, bias = parameters
+            if precision == torch.bfloat16:
+                weight, bias = weight.bfloat16(), bias.bfloat16()
+            gradients = linear.weight.grad, linear.bias.grad
+            self.layers.append(Layer(weight, weight.t(), bias, parameters, *gradients, skips))
+
+    def forward_keeping(self, x: Tensor) -> tuple[Tensor, list[tuple[Tensor, Tensor | None]]]:
+        """[N, dims[0]] → the output, and what `backward` needs of each layer: its input, and the
+        ReLU's output before it, which the first has not.
+        """
+        for layer in self.layers:
+            if layer.weight.dtype != x.dtype:  # rounded anew, for the parameters have changed
+                torch._foreach_copy_([layer.weight, layer.bias], layer.parameters)
+        dtype, last = x.dtype, self.layers[-1]
+        x, active, kept = x.to(last.weight.dtype), None, []
         for layer in self.layers[:-1]:
-            inputs.append(torch.addmm(layer.bias, inputs[-1], layer.transposed).relu_())
-        return torch.addmm(last.bias, inputs[-1], last.transposed), inputs
+            kept.append((x, active))
+            active = torch.addmm(layer.bias, x, layer.transposed).relu_()
+            x = x + active if layer.skips else active
+        kept.append((x, active))
+        return torch.addmm(last.bias, x, last.transposed).to(dtype), kept
 
-    def backward(self, inputs: list[Tensor], gradient: Tensor, to_input: bool) -> Tensor | None:
+    def backward(
+        self, kept: list[tuple[Tensor, Tensor | None]], gradient: Tensor, to_input: bool
+    ) -> Tensor | None:
         """From the loss's gradient by the output [N, dims[-1]]: overwrites every parameter's
         `.grad`, and returns the gradient by the input [N, dims[0]] if asked for.
         """
-        for i in reversed(range(len(inputs))):
-            layer = self.layers[i]
-            torch.mm(gradient.t(), inputs[i], out=layer.weight_grad)
-            torch.sum(gradient, 0, out=layer.bias_grad)
-            if i > 0 or to_input:
-                gradient = by_input(gradient, layer.weight)
-            if i > 0:
-                # ReLU's derivative: 1 where its output, the layer's input, is positive.
-                gradient = torch.ops.aten.threshold_backward.default(gradient, inputs[i], 0)
-        return gradient if to_input else None
+        dtype = gradient.dtype
+        by_output = gradient = gradient.to(self.layers[0].weight.dtype)
+        for layer, (x, active) in zip(reversed(self.layers), reversed(kept), strict=True):
+            if gradient.dtype == layer.weight_grad.dtype:
+                torch.mm(gradient.t(), x, out=layer.weight_grad)
+            else:
+                layer.weight_grad.copy_(gradient.t() @ x)
+            torch.sum(gradient, 0, dtype=layer.bias_grad.dtype, out=layer.bias_grad)
+            if active is None and not to_input:
+                return None
+            by_x = by_input(gradient, layer.weight)
+            if layer.skips:
+                by_x += by_output
+            by_output = by_x
+            if active is not None:
+                # ReLU's derivative: 1 where its output is positive.
+                gradient = torch.ops.aten.threshold_backward.default(by_x, active, 0)
+        return by_output.to(dtype)
 
 
 def by_input(gradient: Tensor, weight: Tensor) -> Tensor:
@@ -88,10 +125,10 @@ class FlatAdam:
     """Adam (Kingma & Ba 2015) over all parameters of a model as one vector, torch's fused kernel.
 
     Moves the model's parameters into the vector: they become windows on it, and their `.grad`
-    windows on its gradient.
+    windows on its gradient. precision: of the model's matrix products in training.
     """
 
-    def __init__(self, model: nn.Module):
+    def __init__(self, model: nn.Module, precision: torch.dtype = torch.float32):
         parameters = list(model.parameters())
         self.vector = nn.utils.parameters_to_vector(parameters).detach()
         self.gradient, self.mean, self.square = torch.zeros(3, *self.vector.shape).to(self.vector)
@@ -103,16 +140,15 @@ class FlatAdam:
             parameter.grad = gradient.view_as(parameter)
         for module in model.modules():
             if isinstance(module, MLP):
-                module.bind()
-        layers = [weight + bias for weight, bias in zip(sizes[::2], sizes[1::2], strict=True)]
+                module.bind(precision)
         vectors = self.vector, self.gradient, self.mean, self.square
-        self.by_layer = [vector.split(layers) for vector in vectors]
+        self.pieces = [vector.split(sizes) for vector in vectors]
 
     def step(self, learning_rate: float) -> None:
         self.steps += 1
         # The kernel of torch.optim.Adam(fused=True), whose bookkeeping takes 5% of a small step.
         torch._fused_adam_(
-            *self.by_layer, [], [self.steps] * len(self.by_layer[0]),
+            *self.pieces, [], [self.steps] * len(self.pieces[0]),
             lr=learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
             weight_decay=0.0, amsgrad=False, maximize=False,
         )  # fmt: skip
@@ -121,11 +157,3 @@ class FlatAdam:
         """All that later steps depend on; the parameters are in `vector`."""
         names = "vector", "mean", "square", "steps"
         return {name: getattr(self, name) for name in names}
-
-    def load_state(self, state: dict[str, Tensor]) -> None:
-        """Takes over what `state` gave. Raises ValueError if it is not of the same model."""
-        for name, mine in self.state().items():
-            if name not in state or state[name].shape != mine.shape:
-                raise ValueError(f"it has no {name} of shape {tuple(mine.shape)}")
-        for name, mine in self.state().items():
-            mine.copy_(state[name])

@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
 
 from stages.errors import UserError
 
@@ -53,6 +61,8 @@ class Model(Section):
     hidden_dims: Annotated[list[Count], Field(min_length=1)]
     latent_dim: Count
     posterior: Literal["bounded", "gaussian"]
+    prior: Literal["standard", "mixture"]
+    residual: bool
 
 
 class Train(Section):
@@ -63,8 +73,35 @@ class Train(Section):
     batch_size: Count
     learning_rate: Annotated[Float, Field(gt=0)]
     schedule: Literal["constant", "cosine", "one_cycle"]
+    importance_samples: Count
+    gradient: Literal["reparameterized", "stl", "dreg"]
     kl_weight: Annotated[Float, Field(ge=0)]
+    kl_warmup_epochs: Annotated[Int, Field(ge=0)]
+    ema: Annotated[Float, Field(ge=0, lt=1)]
+    keep: Literal["last", "best"]
     numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _combinations(self):
+        k = self.importance_samples
+        if k > 1 and (self.kl_weight != 1 or self.kl_warmup_epochs > 0):
+            raise ValueError(
+                f"train.importance_samples = {k} with train.kl_weight = {self.kl_weight:g} and "
+                f"train.kl_warmup_epochs = {self.kl_warmup_epochs}: the bound of several draws has "
+                f"no KL to weigh; set these to 1 and 0, or importance_samples to 1"
+            )
+        if (self.gradient, k > 1) in {("stl", True), ("dreg", False)}:
+            raise ValueError(
+                f"train.gradient = {self.gradient!r} with train.importance_samples = {k}: stl is "
+                f"for one draw (it is biased for more), dreg is its form for several"
+            )
+        if self.precision == "bfloat16" and self.numerics == "portable":
+            raise ValueError(
+                "train.precision = 'bfloat16' with train.numerics = 'portable': its bits differ "
+                "from processor to processor; set train.numerics to native"
+            )
+        return self
 
 
 class Evaluate(Section):
@@ -124,4 +161,6 @@ def _explain(entry: dict) -> str:
     if kind == "missing":
         return f"{name} is missing"
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
+    if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
+        return message
     return f"{name} = {value!r}: {message}"

@@ -7,6 +7,7 @@ import math
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -20,41 +21,79 @@ from stages.mlp import FlatAdam
 from stages.params import Params, Train, load_params
 from stages.runtime import generator, start
 from stages.schedule import learning_rates
+from stages.selection import Selection
 from stages.statistics import mean_and_stderr
 from stages.threads import adapt_threads
-from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms
+from stages.vae import VAE, Architecture, bound_gradient, elbo_gradient, elbo_terms
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 CHECKED_STEPS = 100  # how often training looks whether it has diverged
 
 
+@dataclass
+class Run:
+    """A model in training, with all that its next epochs depend on."""
+
+    params: Train
+    model: VAE
+    optimizer: FlatAdam
+    selection: Selection
+    rows: list[dict]  # of training.csv: one for each epoch that is done
+
+    @classmethod
+    def new(cls, params: Params, train: Images) -> "Run":
+        """On the device of `train`, with random weights that are the same on every device."""
+        torch.manual_seed(params.train.seed)
+        model = VAE(Architecture(**params.model.model_dump()))
+        model.binarization = train.binarization
+        if params.train.decoder_bias == "log_odds":
+            model.decoder[-1].bias.data = train.log_odds()
+        precision = getattr(torch, params.train.precision)
+        optimizer = FlatAdam(model.to(train.pixels.device), precision)
+        selection = Selection(optimizer.vector, params.train.ema, params.train.keep)
+        return cls(params.train, model, optimizer, selection, [])
+
+    def state(self) -> dict[str, Tensor]:
+        return self.optimizer.state() | self.selection.state()
+
+    def gradient(self, x: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
+        """Puts the loss's gradient into the optimizer → reconstruction and KL, [N] each.
+
+        x [N, 784] in {0, 1}, noise [k, N, latent].
+        """
+        model, estimator = self.model, self.params.gradient
+        plain = len(noise) == 1 and estimator == "reparameterized"
+        if plain and model.architecture.prior == "standard":
+            return elbo_gradient(model, x, noise[0], kl_weight)
+        return bound_gradient(model, x, noise, kl_weight, estimator)
+
+
 @torch.inference_mode()
 def train_epoch(
-    model: VAE,
-    optimizer: FlatAdam,
-    images: Tensor,
-    noise: Tensor,
-    batch_size: int,
-    kl_weight: float,
-    rates: list[float],
+    run: Run, images: Tensor, stream: torch.Generator, epoch: int
 ) -> tuple[Tensor, Tensor]:
-    """One pass over images [N, 784] in the order given, with noise [N, latent], and a learning
-    rate for each step.
+    """One pass over images [N, 784] in the order given, with noise from `stream`.
 
     → reconstruction [N] and KL [N] in nats, each of the model as it was at the image's step.
     Nothing is read back from a GPU before the end, so that the host runs ahead.
     Raises Diverged as soon as a value is seen that is not finite.
     """
+    params, model, size = run.params, run.model, run.params.batch_size
+    kl_weight = params.kl_weight * min(1, epoch / (params.kl_warmup_epochs + 1))
+    rates = learning_rates(params, epoch, math.ceil(len(images) / size))
     reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
     for step, rate in enumerate(tqdm(rates, unit="step", leave=False, disable=None)):
-        batch = slice(step * batch_size, (step + 1) * batch_size)
+        batch = slice(step * size, (step + 1) * size)
         x = images[batch].float()
         adapt_threads(len(x))
-        reconstruction[batch], kl[batch] = elbo_gradient(model, x, noise[batch], kl_weight)
-        optimizer.step(rate)
+        shape = params.importance_samples, len(x), model.architecture.latent_dim
+        noise = torch.randn(shape, device=x.device, generator=stream)
+        reconstruction[batch], kl[batch] = run.gradient(x, noise, kl_weight)
+        run.optimizer.step(rate)
+        run.selection.after_step((epoch - 1) * len(rates) + step + 1)
         if images.device.type == "cpu" and step % CHECKED_STEPS == 0:
-            check_finite(terms, batch_size)
-    check_finite(terms, batch_size)
+            check_finite(terms, size)
+    check_finite(terms, size)
     return reconstruction, kl
 
 
@@ -81,7 +120,8 @@ def evaluate_elbo(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Te
     terms = []
     for x, eps in zip(blocks(images), blocks(noise), strict=True):
         adapt_threads(len(x))
-        terms.append(torch.stack(elbo_terms(model, x.float(), eps)))
+        x = x.float()
+        terms.append(elbo_terms(model, x, *model.encode(x), eps))
     reconstruction, kl = torch.cat(terms, dim=1)
     return reconstruction, kl
 
@@ -101,34 +141,32 @@ def new_model(params: Params, train: Images) -> VAE:
     return model
 
 
-def fit(
-    model: VAE, optimizer: FlatAdam, params: Train, train: Images, validation: Images, done: int = 0
-) -> Iterator[dict[str, float]]:
-    """Trains `model` in place from epoch `done` + 1 on; gives a row of training.csv an epoch.
+def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float]]:
+    """Trains the run's model on, in place, and gives a row of training.csv an epoch, which it has
+    added to the run's. After the last, the model has the weights that are to be kept.
 
     The train columns are means over the epoch's steps, of a model in motion; the validation
     columns are the model's at the epoch's end. Every random draw comes from params.seed and the
     number of the epoch alone, so that training can go on at any epoch.
     """
-    device = train.pixels.device
-    steps = math.ceil(len(train.pixels) / params.batch_size)
+    params, model, device = run.params, run.model, train.pixels.device
 
-    def noise(count: int, purpose: str) -> Tensor:
-        stream = generator(device, params.seed, purpose)
-        return torch.randn(count, model.architecture.latent_dim, device=device, generator=stream)
+    def stream(purpose: str) -> torch.Generator:
+        return generator(device, params.seed, purpose)
 
-    validation_noise = noise(len(validation.pixels), "validation noise")  # the same each epoch
-    for epoch in range(done + 1, params.epochs + 1):
+    shape = len(validation.pixels), model.architecture.latent_dim  # the same noise after each epoch
+    validation_noise = torch.randn(shape, device=device, generator=stream("validation noise"))
+    for epoch in range(len(run.rows) + 1, params.epochs + 1):
         order = generator("cpu", params.seed, f"order of epoch {epoch}")
         shuffled = torch.randperm(len(train.pixels), generator=order).to(device)
-        pixels = train.binary(generator(device, params.seed, f"pixels of epoch {epoch}"))[shuffled]
+        pixels = train.binary(stream(f"pixels of epoch {epoch}"))[shuffled]
         try:
-            moving = train_epoch(
-                model, optimizer, pixels, noise(len(pixels), f"noise of epoch {epoch}"),
-                params.batch_size, params.kl_weight, learning_rates(params, epoch, steps),
-            )  # fmt: skip
-            at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
+            noise = stream(f"noise of epoch {epoch}")
+            moving = train_epoch(run, pixels, noise, epoch)
+            with run.selection.at_rest():
+                at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
             if not torch.stack(at_rest).isfinite().all():
+                steps = math.ceil(len(pixels) / params.batch_size)
                 raise Diverged(steps, summarize(*moving)["elbo"])
         except Diverged as diverged:
             raise UserError(
@@ -137,11 +175,17 @@ def fit(
                 f"Try a smaller train.learning_rate, now {params.learning_rate}"
             ) from None
         summaries = {"train": summarize(*moving), "validation": summarize(*at_rest)}
-        yield {"epoch": epoch} | {
-            f"{split}_{name}": summary[name]
-            for name in ("elbo", "reconstruction", "kl")
-            for split, summary in summaries.items()
-        }
+        run.rows.append(
+            {"epoch": epoch}
+            | {
+                f"{split}_{name}": summary[name]
+                for name in ("elbo", "reconstruction", "kl")
+                for split, summary in summaries.items()
+            }
+        )
+        run.selection.after_epoch([row["validation_elbo"] for row in run.rows])
+        yield run.rows[-1]
+    run.selection.hand_over()
 
 
 def final_metrics(model: VAE, seed: int, train: Images, validation: Images) -> dict:
@@ -171,19 +215,18 @@ def main() -> None:
     train = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
-    model = new_model(params, train).to(device)
-    optimizer = FlatAdam(model)
+    run = Run.new(params, train)
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
-    rows = checkpoint.restore(optimizer)
-    if rows:
-        print(f"going on after epoch {len(rows)} of {epochs}, where training stopped", flush=True)
-        write_csv("plots/training.csv", rows)
+    run.rows = checkpoint.restore(run.state())
+    if run.rows:
+        done = len(run.rows)
+        print(f"going on after epoch {done} of {epochs}, where training stopped", flush=True)
+        write_csv("plots/training.csv", run.rows)
 
     began = time.perf_counter()
-    for row in fit(model, optimizer, params.train, train, validation, done=len(rows)):
-        rows.append(row)
-        checkpoint.save(optimizer, rows)
-        write_csv("plots/training.csv", rows)
+    for row in fit(run, train, validation):
+        checkpoint.save(run.state(), run.rows)
+        write_csv("plots/training.csv", run.rows)
         print(
             f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
             f"train ELBO {row['train_elbo']:9.3f}   "
@@ -192,8 +235,8 @@ def main() -> None:
             flush=True,
         )
 
-    metrics = final_metrics(model, params.train.seed, train, validation)
-    model.save("models/vae.safetensors")
+    metrics = final_metrics(run.model, params.train.seed, train, validation)
+    run.model.save("models/vae.safetensors")
     write_json("metrics/train.json", {"epochs": epochs} | metrics)
     checkpoint.remove()
 

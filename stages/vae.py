@@ -1,12 +1,9 @@
 """The variational autoencoder, and its bounds on log p(x) as pure functions of tensors.
 
-p(z) = N(0, I); p(x|z) is Bernoulli, its logits from the decoder; q(z|x) is a diagonal Gaussian.
+p(z) is N(0, I), or learned (stages/priors.py); p(x|z) is Bernoulli, its logits from the decoder;
+q(z|x) is a diagonal Gaussian.
 Every bound is in nats per image, higher is better. Kingma & Welling 2014 (arXiv:1312.6114);
 Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519).
-
-Only operations whose bits are the same on every x86-64 processor are used: torch's own exp, log,
-sqrt, sigmoid and softplus are not among them, tanh, expm1, log1p, logsigmoid and sums over the
-first or last dimension are (tests/test_bits.py).
 """
 
 import json
@@ -16,55 +13,14 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from stages.densities import bernoulli, bernoulli_and_gradient, exp, gaussian_kl, normalized
 from stages.errors import UserError
 from stages.files import load_tensors, save_tensors
 from stages.mlp import MLP
+from stages.priors import PRIORS
 
 PIXELS = 28 * 28
 MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
-
-
-def exp(x: Tensor) -> Tensor:
-    """e^x as accurate as torch.exp, from expm1 (see the top of the file)."""
-    return torch.where(x > 0, x.expm1() + 1, ((-x).expm1() + 1).reciprocal())
-
-
-def bernoulli(x: Tensor, logits: Tensor) -> Tensor:
-    """log p(x|z) = Σ x·l − softplus(l): x in {0, 1} and logits, both [..., 784] → [...] in nats.
-
-    Finite for any finite logits. Overwrites them, hence not for autograd.
-    """
-    return _bernoulli(x, logits, logits.abs().neg_().expm1_().add_(2))
-
-
-def bernoulli_and_gradient(x: Tensor, logits: Tensor) -> tuple[Tensor, Tensor]:
-    """`bernoulli`, and its gradient by the logits, x − σ(l), [..., 784]."""
-    e = logits.abs().neg_().expm1_()  # σ(|l|) = 1/(2 + e) = (1 − e/(2 + e))/2
-    factors = e + 2
-    residual = torch.add(x, e.div_(factors).copysign_(logits), alpha=-0.5).sub_(0.5)
-    return _bernoulli(x, logits, factors), residual
-
-
-def _bernoulli(x: Tensor, logits: Tensor, factors: Tensor) -> Tensor:
-    """`bernoulli` from factors = 1 + e^−|l|: softplus(l) is max(l, 0) + log(factor). As they are in
-    [1, 2], 16 of them are multiplied before the logarithm. Overwrites logits and factors: memory
-    anew would cost as much time as the arithmetic.
-    """
-    for _ in range(4):
-        left, right = factors.chunk(2, dim=-1)
-        factors = left.mul_(right)
-    log_factors = factors.sub_(1).log1p_().sum(-1)
-    return (x * logits).sub_(logits.relu_()).sum(-1).sub_(log_factors)
-
-
-def gaussian_kl(mean: Tensor, std: Tensor, log_std: Tensor) -> Tensor:
-    """KL(N(mean, std²) ‖ N(0, I)) over the last dimension, in nats (Kingma & Welling, app. B)."""
-    return (0.5 * (mean.square() + std.square()) - log_std).sum(-1) - 0.5 * mean.shape[-1]
-
-
-def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
-    """log(e^a + e^b), for adding up weights whose logarithms are known. Not for two −inf."""
-    return torch.maximum(a, b) + exp(-(a - b).abs()).log1p()
 
 
 @dataclass(frozen=True)
@@ -72,19 +28,27 @@ class Architecture:
     hidden_dims: tuple[int, ...]
     latent_dim: int
     posterior: str  # bounded | gaussian
+    prior: str = "standard"  # standard | mixture
+    residual: bool = False
 
     def __post_init__(self):
         if self.posterior not in ("bounded", "gaussian"):
             raise ValueError(f"unknown posterior {self.posterior!r}")
+        if self.prior not in PRIORS:
+            raise ValueError(f"unknown prior {self.prior!r}")
 
 
 class VAE(nn.Module):
     def __init__(self, architecture: Architecture):
         super().__init__()
         self.architecture = architecture
+        self.binarization = ""  # of the data it was trained on
         hidden, latent = architecture.hidden_dims, architecture.latent_dim
-        self.encoder = MLP(PIXELS, *hidden, 2 * latent)  # mean and spread: both heads are one layer
-        self.decoder = MLP(latent, *reversed(hidden), PIXELS)
+        skips = architecture.residual
+        # Mean and spread: both heads are one layer.
+        self.encoder = MLP(PIXELS, *hidden, 2 * latent, residual=skips)
+        self.decoder = MLP(latent, *reversed(hidden), PIXELS, residual=skips)
+        self.prior = PRIORS[architecture.prior](latent)
 
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q(z|x) = N(mean, std²): images in {0, 1}, [N, 784] or [N, 28, 28] → mean, std, log std.
@@ -103,6 +67,12 @@ class VAE(nn.Module):
         log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
         return mean, exp(log_std), log_std
 
+    def by_heads(self, mean: Tensor, std: Tensor, by_mean: Tensor, by_log_std: Tensor) -> Tensor:
+        """`posterior` backwards: the loss's gradient by the encoder's output [N, 2·latent]."""
+        if self.architecture.posterior == "bounded":
+            return torch.cat([by_mean * (1 - mean.square()), by_log_std * (1 - std)], dim=-1)
+        return torch.cat([by_mean, by_log_std / 2], dim=-1)
+
     def decode(self, z: Tensor) -> Tensor:
         """p(x|z): latents [..., latent] → logits of the pixels [..., 784]."""
         return self.decoder(z)
@@ -115,15 +85,17 @@ class VAE(nn.Module):
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """`count` new digits from the prior: pixel probabilities [count, 28, 28]."""
         device = next(self.parameters()).device
-        # At least 32 at a time: products of fewer rows differ between processors.
-        shape = max(count, 32), self.architecture.latent_dim
-        z = torch.randn(shape, generator=generator, device=device)
+        rows = max(count, 32)  # products of fewer rows differ between processors
+        shape = rows, self.architecture.latent_dim
+        noise = torch.randn(shape, generator=generator, device=device)
+        z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
         return _probabilities(self.decode(z))[:count]
 
     def save(self, path: str | Path) -> None:
         """Writes the weights, with the architecture in the metadata: `load` needs nothing else."""
         architecture = json.dumps(asdict(self.architecture))
-        save_tensors(path, self.state_dict(), {"architecture": architecture})
+        metadata = {"architecture": architecture, "binarization": self.binarization}
+        save_tensors(path, self.state_dict(), metadata)
 
     @classmethod
     def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "VAE":
@@ -132,6 +104,7 @@ class VAE(nn.Module):
         try:
             fields = json.loads(metadata["architecture"])
             model = cls(Architecture(**fields))
+            model.binarization = metadata["binarization"]
             model.load_state_dict(tensors)
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ValueError("some of its weights are not finite")
@@ -148,57 +121,94 @@ def _probabilities(logits: Tensor) -> Tensor:
     return (0.5 + 0.5 * (logits / 2).tanh()).unflatten(-1, (28, 28))  # σ(logits)
 
 
-def log_likelihood(model: VAE, x: Tensor, mean: Tensor, std: Tensor, noise: Tensor) -> Tensor:
-    """log p(x|z) at z = mean + std·noise, a draw from the posterior: [N], in nats.
+def elbo_terms(
+    model: VAE, x: Tensor, mean: Tensor, std: Tensor, log_std: Tensor, noise: Tensor
+) -> Tensor:
+    """Both parts of each image's ELBO at one draw of z: log p(x|z) and the KL, [2, N] in nats.
 
-    x [N, 784] in {0, 1}; mean and std [N, latent] from `encode`; noise [N, latent] from N(0, 1),
-    independent over images and over dimensions.
+    x [N, 784] in {0, 1}; mean, std and log_std [N, latent] from `encode`; noise [N, latent] from
+    N(0, 1), independent over images and dimensions. The KL is exact for the standard prior
+    (Kingma & Welling, eq. 7), log q(z|x) − log p(z) at the draw for the others (their eq. 6).
     """
-    return bernoulli(x, model.decode(mean + std * noise))
-
-
-def elbo_terms(model: VAE, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Both parts of the ELBO of each image: log p(x|z) at one draw of z, and the exact KL.
-
-    Arguments as in `log_likelihood` → reconstruction [N] and KL [N] in nats; the ELBO is their
-    difference (Kingma & Welling, eq. 7).
-    """
-    mean, std, log_std = model.encode(x)
-    return log_likelihood(model, x, mean, std, noise), gaussian_kl(mean, std, log_std)
-
-
-def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
-    """`elbo_terms`, and the gradient of the mean of kl_weight·KL − reconstruction over the images.
-
-    The gradient overwrites the `.grad` of every parameter. By hand, because autograd would double
-    the time of a small step; tests/test_training_step.py holds it against autograd's.
-    """
-    heads, encoder_inputs = model.encoder.forward_keeping_inputs(x)
-    mean, std, log_std = model.posterior(heads)
-    deviation = std * noise
-    logits, decoder_inputs = model.decoder.forward_keeping_inputs(mean + deviation)
-    reconstruction, residual = bernoulli_and_gradient(x, logits)
-
-    per_image = 1 / len(x)
-    by_z = model.decoder.backward(decoder_inputs, residual.mul_(-per_image), to_input=True)
-    by_mean = torch.add(by_z, mean, alpha=kl_weight * per_image)
-    by_log_std = torch.add(by_z * deviation, std.square() - 1, alpha=kl_weight * per_image)
-    if model.architecture.posterior == "bounded":
-        by_heads = [by_mean * (1 - mean.square()), by_log_std * (1 - std)]
+    z = mean + std * noise
+    if model.architecture.prior == "standard":
+        kl = gaussian_kl(mean, std, log_std)
     else:
-        by_heads = [by_mean, by_log_std / 2]
-    model.encoder.backward(encoder_inputs, torch.cat(by_heads, dim=-1), to_input=False)
-    return reconstruction, gaussian_kl(mean, std, log_std)
+        log_q = -(0.5 * noise.square() + log_std).sum(-1)
+        kl = log_q - model.prior.log_prob(z)
+    return torch.stack([bernoulli(x, model.decode(z)), kl])
 
 
 def log_weight(
     model: VAE, x: Tensor, mean: Tensor, std: Tensor, log_std: Tensor, noise: Tensor
 ) -> Tensor:
-    """log p(x, z)/q(z|x) at one draw of z, arguments as in `log_likelihood`: [N], in nats.
+    """log p(x, z)/q(z|x) at one draw of z, arguments as in `elbo_terms`: [N], in nats.
 
     The logarithm of the mean of k such weights is the bound L_k of Burda et al., eq. 8: the ELBO
     in expectation at k = 1, growing with k towards log p(x).
     """
     z = mean + std * noise
-    log_prior_ratio = 0.5 * (noise.square() - z.square()) + log_std  # log p(z) − log q(z|x)
-    return log_likelihood(model, x, mean, std, noise) + log_prior_ratio.sum(-1)
+    log_q = -(0.5 * noise.square() + log_std).sum(-1)
+    return bernoulli(x, model.decode(z)) + (model.prior.log_prob(z) - log_q)
+
+
+def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
+    """The exact KL's `elbo_terms`, for the standard prior, and the gradient of the mean of
+    kl_weight·KL − reconstruction over the images.
+
+    The gradient overwrites the `.grad` of every parameter. By hand, because autograd would double
+    the time of a small step; tests/test_training_step.py holds it against autograd's.
+    """
+    heads, encoder_kept = model.encoder.forward_keeping(x)
+    mean, std, log_std = model.posterior(heads)
+    deviation = std * noise
+    logits, decoder_kept = model.decoder.forward_keeping(mean + deviation)
+    reconstruction, residual = bernoulli_and_gradient(x, logits)
+
+    per_image = 1 / len(x)
+    by_z = model.decoder.backward(decoder_kept, residual.mul_(-per_image), to_input=True)
+    by_mean = torch.add(by_z, mean, alpha=kl_weight * per_image)
+    by_log_std = torch.add(by_z * deviation, std.square() - 1, alpha=kl_weight * per_image)
+    model.encoder.backward(
+        encoder_kept, model.by_heads(mean, std, by_mean, by_log_std), to_input=False
+    )
+    return reconstruction, gaussian_kl(mean, std, log_std)
+
+
+def bound_gradient(
+    model: VAE, x: Tensor, noise: Tensor, kl_weight: float, estimator: str
+) -> tuple[Tensor, Tensor]:
+    """Means over K draws of log p(x|z) and of log q(z|x)/p(z), [N] each, and the gradient of minus
+    the importance-weighted bound of the K draws, averaged over the images; overwrites `.grad`.
+
+    x [N, 784], noise [K, N, latent]. kl_weight multiplies log p(z)/q(z|x): 1 if K > 1. The
+    encoder's gradient has one of three `estimator`s, all with the same mean:
+    reparameterized (Burda et al. 2016, eq. 13), stl, without the score's term of mean zero
+    (Roeder et al. 2017, arXiv:1703.09194; K = 1), dreg, its unbiased form for K > 1 (Tucker et al.
+    2018, arXiv:1810.04152, eq. 8).
+    """
+    heads, encoder_kept = model.encoder.forward_keeping(x)
+    mean, std, log_std = model.posterior(heads)
+    deviation = std * noise
+    z = mean + deviation  # [K, N, latent]
+    logits, decoder_kept = model.decoder.forward_keeping(z.flatten(0, 1))
+    reconstruction, residual = bernoulli_and_gradient(x, logits.view(len(z), *x.shape))
+    log_prior, prior_backward = model.prior.log_prob_with_gradient(z)
+    log_ratio = log_prior + (0.5 * noise.square() + log_std).sum(-1)  # log p(z)/q(z|x)
+
+    weights = normalized(reconstruction + kl_weight * log_ratio)  # [K, N]
+    scale = weights / -len(x)  # of each log weight's gradient
+    residual = residual.mul_(scale.unsqueeze(-1)).flatten(0, 1)
+    by_z = model.decoder.backward(decoder_kept, residual, to_input=True).view_as(z)
+    by_z += prior_backward(kl_weight * scale)
+    if estimator != "reparameterized":
+        by_z += kl_weight * scale.unsqueeze(-1) * noise / std  # −log q's by z alone
+    if estimator == "dreg":
+        by_z *= weights.unsqueeze(-1)
+    by_log_std = (by_z * deviation).sum(0)
+    if estimator == "reparameterized":
+        by_log_std -= kl_weight / len(x)  # −log q is log std + ½ noise²
+    model.encoder.backward(
+        encoder_kept, model.by_heads(mean, std, by_z.sum(0), by_log_std), to_input=False
+    )
+    return reconstruction.mean(0), -log_ratio.mean(0)

@@ -97,9 +97,12 @@ def session_server(small_files):
 OUTPUTS = {
     "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
     "train": ["models/vae.safetensors", "metrics/train.json", "plots/training.csv"],
-    "evaluate": ["metrics/test.json", "plots/reconstructions.png", "plots/latent.png"],
+    "evaluate": [
+        "metrics/test.json", "metrics/splits.json", "plots/bounds.csv", "plots/units.csv",
+        "plots/reconstructions.png", "plots/latent.png",
+    ],
     "sample": ["plots/samples.png"],
-}
+}  # fmt: skip
 
 
 class Project:

@@ -76,9 +76,33 @@ def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
     assert "\n" not in message
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"train__importance_samples": "5"},
+            "5 with train.kl_weight = 5 and train.kl_warmup_epochs",
+        ),
+        (
+            {"train__importance_samples": "5", "train__kl_weight": "1", "train__gradient": "stl"},
+            "train.gradient = 'stl' with train.importance_samples = 5: stl is for one draw",
+        ),
+        ({"train__precision": "bfloat16"}, "set train.numerics to native"),
+        ({"train__gradient": "dreg"}, "dreg is its form for several"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, changes, words):
+    with pytest.raises(UserError) as error:
+        load_with(tmp_path, **changes)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
 def test_a_preset_is_made_of_valid_parameters(path):
-    assert preset(path.name) != load_params(ROOT / "params.yaml")
+    """And `original` of the defaults."""
+    is_default = preset(path.name) == load_params(ROOT / "params.yaml")
+    assert is_default == (path.name == "original")
 
 
 def test_a_missing_parameter_and_broken_yaml_are_named(tmp_path):

@@ -40,15 +40,26 @@ def test_outputs_are_those_of_the_contract(reproduced):
     with safe_open(reproduced.folder / "models/vae.safetensors", "pt") as file:
         assert json.loads(file.metadata()["architecture"]) == {
             "hidden_dims": [512, 64], "latent_dim": 12, "posterior": "bounded",
+            "prior": "standard", "residual": False,
         }  # fmt: skip
     train = json.loads(reproduced.read("metrics/train.json"))
     assert train["epochs"] == 3
     test = metrics(reproduced)
     assert list(test) == [
         "elbo", "elbo_stderr", "reconstruction", "kl", "log_likelihood", "log_likelihood_stderr",
-        "importance_samples", "active_units",
+        "importance_samples", "log_likelihood_spread", "effective_samples", "bits_per_dimension",
+        "active_units", "binarization",
     ]  # fmt: skip
-    for part in (train["train"], train["validation"], test):
+    splits = json.loads(reproduced.read("metrics/splits.json"))
+    assert list(splits) == ["train", "validation", "test"]
+    bounds = list(csv.DictReader(io.StringIO(reproduced.read("plots/bounds.csv").decode())))
+    assert [row["k"] for row in bounds] == ["1", "8"]
+    assert float(bounds[1]["bound"]) == test["log_likelihood"]
+    assert float(bounds[1]["spread"]) == test["log_likelihood_spread"]
+    units = list(csv.DictReader(io.StringIO(reproduced.read("plots/units.csv").decode())))
+    assert sum(float(row["kl"]) for row in units) == pytest.approx(test["kl"], abs=2e-3)
+    assert sum(float(row["variance_of_mean"]) > 0.01 for row in units) == test["active_units"]
+    for part in (train["train"], train["validation"], test, *splits.values()):
         assert part["elbo"] == pytest.approx(part["reconstruction"] - part["kl"], abs=2e-4)
         assert part["reconstruction"] < 0 < part["kl"]
     assert test["elbo"] < test["log_likelihood"]
@@ -111,6 +122,35 @@ def test_a_stochastic_experiment_runs(project):
         assert file.get_tensor("images").max() == 230
         assert file.metadata()["binarization"] == "stochastic"
     assert metrics(project)["elbo"] < 0
+
+
+def test_a_model_is_not_measured_on_data_of_another_protocol(project):
+    before = project.outputs("evaluate")
+    project.set("binarization: threshold", "binarization: stochastic")
+    project.stage("prepare")
+    done = project.stage("evaluate", check=False)
+    assert done.returncode == 1
+    assert done.stderr.startswith(
+        "error: data/train.safetensors is binarized as 'stochastic', the model was trained on "
+        "'threshold 128'"
+    )
+    assert project.outputs("evaluate") == before
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        ["model.prior=mixture", "train.importance_samples=3", "train.gradient=dreg"],
+        ["train.gradient=stl", "train.kl_warmup_epochs=2"],
+        ["model.residual=true", "model.hidden_dims=[64,64]", "train.ema=0.9", "train.keep=best"],
+    ],
+    ids=lambda settings: settings[0],
+)
+def test_every_objective_and_prior_runs(project, settings):
+    arguments = [word for setting in settings for word in ("-S", setting)]
+    arguments += ["-S", "train.kl_weight=1", "-S", "model.posterior=gaussian"]
+    project.dvc("exp", "run", *arguments)
+    assert metrics(project)["elbo"] < metrics(project)["log_likelihood"] < 0
 
 
 def test_a_bad_parameter_stops_every_stage_before_any_work(project):

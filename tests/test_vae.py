@@ -4,8 +4,9 @@ import pytest
 import torch
 
 from stages.dataset import Images
+from stages.densities import exp
 from stages.errors import UserError
-from stages.vae import PIXELS, VAE, Architecture, exp
+from stages.vae import PIXELS, VAE, Architecture
 from tests.models import POSTERIORS, random_images, small_vae
 
 
@@ -28,7 +29,7 @@ def test_decoder_bias_log_odds_starts_at_how_often_each_pixel_is_set(intensities
     top = 255 if intensities else 1
     pixels = torch.zeros(200, PIXELS, dtype=torch.uint8)
     pixels[:50, 0], pixels[:, 1] = top, top
-    biases = Images(pixels, torch.zeros(200), intensities).log_odds()
+    biases = Images(pixels, torch.zeros(200), intensities, "stochastic").log_odds()
     expected = torch.tensor([50.5 / 201, 200.5 / 201] + [0.5 / 201] * (PIXELS - 2))
     torch.testing.assert_close(biases.sigmoid(), expected)
 
