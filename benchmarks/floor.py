@@ -9,11 +9,11 @@ import torch
 
 from benchmarks.ours import changed
 from stages.dataset import blocks, load_images
-from stages.evaluate import evaluate
+from stages.fitting import Run, train_epoch
+from stages.measure import evaluate
 from stages.mlp import FlatAdam, by_input
 from stages.params import load_params
 from stages.runtime import generator, start
-from stages.train import Run, train_epoch
 from stages.vae import VAE
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import yaml
 
 from stages.dataset import load_images
+from stages.fitting import Run, fit
 from stages.params import Params, load_params
 from stages.runtime import start
-from stages.train import Run, fit
 
 
 def our_epochs() -> Callable[[], float]:

@@ -30,10 +30,10 @@ def measure(what: str, size: int) -> tuple[float, float]:
 
     from benchmarks.ours import changed
     from stages.dataset import load_images
-    from stages.evaluate import evaluate
+    from stages.fitting import Run, train_epoch
+    from stages.measure import evaluate
     from stages.params import load_params
     from stages.runtime import generator, start
-    from stages.train import Run, train_epoch
 
     start("cpu", "train.device")
     images = load_images("data/test.safetensors")

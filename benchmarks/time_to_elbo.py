@@ -12,9 +12,9 @@ from torch import Tensor
 from benchmarks.ours import preset
 from benchmarks.usual_loop import UsualGaussianVAE, UsualLoop
 from stages.dataset import load_images
-from stages.evaluate import evaluate
+from stages.fitting import Run, fit
+from stages.measure import evaluate
 from stages.runtime import generator, start
-from stages.train import Run, fit
 from stages.vae import VAE, Architecture
 
 

@@ -10,7 +10,7 @@ def mean_and_stderr(values: Tensor) -> tuple[float, float]:
 
     Summed exactly, so that neither threads nor vector width show in the result.
     """
-    values = values.double().tolist()
+    values = values.cpu().double().tolist()
     mean = math.fsum(values) / len(values)
     variance = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
     return round(mean, 4), round(math.sqrt(variance / len(values)), 4)

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from stages.densities import bernoulli, bernoulli_and_gradient, gaussian_kl, log_add_exp
-from stages.evaluate import active_units, evaluate
+from stages.measure import active_units, evaluate
 from stages.statistics import mean_and_stderr
 from stages.vae import PIXELS, VAE, Architecture, elbo_terms, log_weight
 from tests.models import POSTERIORS, encode, random_images, small_vae

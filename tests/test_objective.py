@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
-from stages.evaluate import evaluate
+from stages.measure import evaluate
 from stages.mlp import MLP, FlatAdam
 from stages.priors import PRIORS
 from stages.vae import VAE, Architecture, bound_gradient, elbo_terms, log_weight

@@ -8,9 +8,9 @@ import torch
 
 from stages.dataset import Images, binarize, load_images
 from stages.errors import UserError
+from stages.fitting import Run, fit
 from stages.params import Prepare, load_params
 from stages.prepare import pixels, split
-from stages.train import Run, fit
 
 
 def test_split_is_a_partition_that_the_seed_decides():
@@ -50,7 +50,7 @@ def test_stochastic_training_pixels_are_drawn_anew_each_epoch_and_reproducibly(m
     def pixels_of_each_epoch() -> list[torch.Tensor]:
         seen = []
         monkeypatch.setattr(
-            "stages.train.train_epoch",
+            "stages.fitting.train_epoch",
             lambda run, pixels, *_: seen.append(pixels) or torch.zeros(2, len(pixels)),
         )
         grey = torch.full((30, 784), 128, dtype=torch.uint8)  # alike: their order does not matter

@@ -1,0 +1,166 @@
+"""Measuring a model: its ELBO and its importance-weighted bounds, with their errors."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from stages.dataset import blocks
+from stages.densities import exp, log_add_exp
+from stages.statistics import mean_and_stderr
+from stages.threads import adapt_threads
+from stages.vae import VAE, elbo_terms, log_weight
+
+ACTIVE_VARIANCE = 0.01
+REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
+
+
+class Bound:
+    """The importance-weighted bound L_k as its draws come in: a mean over groups of k draws."""
+
+    def __init__(self, k: int, images: int):
+        self.k, self.draws = k, 0
+        self.group = torch.full((images,), -math.inf, dtype=torch.float64)
+        self.total, self.square = torch.zeros(2, images, dtype=torch.float64)
+
+    def add(self, log_weight: Tensor) -> None:
+        self.group = log_add_exp(self.group, log_weight)
+        self.draws += 1
+        if self.draws % self.k == 0:
+            value = self.group - math.log(self.k)
+            self.total += value
+            self.square += value.square()
+            self.group = torch.full_like(value, -math.inf)
+
+    @property
+    def groups(self) -> int:
+        return self.draws // self.k
+
+    def mean(self) -> Tensor:
+        """[N], over the groups that are complete."""
+        return self.total / self.groups
+
+    def variance(self) -> Tensor:
+        """Of `mean` over other draws, [N], from how the groups differ; there must be several."""
+        return (self.square / self.groups - self.mean().square()) / (self.groups - 1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of each image, in nats: [N]; and its posterior, [N, latent]."""
+
+    reconstruction: Tensor  # mean of log p(x|z) over the draws
+    kl: Tensor
+    bounds: list[Bound]  # ascending in k; the last is of all draws, one group
+    effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
+    posterior: tuple[Tensor, Tensor, Tensor]  # mean, std, log std
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        return self.bounds[-1].mean()
+
+    def spread(self, bound: Bound) -> float | None:
+        """Standard deviation, over other draws, of the bound's mean over the images.
+
+        The logarithm of a mean of k weights has the variance 1/effective_samples − 1/k (delta
+        method); of a bound with several groups it is seen in their differences. Of a single draw
+        nothing is known.
+        """
+        if bound.draws == 1:
+            return None
+        if bound.groups > 1:
+            variance = bound.variance()
+        else:
+            variance = 1 / self.effective_samples - 1 / bound.k
+        return round(math.sqrt(math.fsum(variance.clamp(min=0).tolist())) / len(variance), 4)
+
+
+@torch.no_grad()
+def evaluate(
+    model: VAE,
+    pixels: Tensor,
+    elbo_samples: int,
+    importance_samples: int,
+    stream: torch.Generator,
+) -> Evaluation:
+    """pixels [N, 784] in {0, 1}, on the model's device.
+
+    Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
+    drawn for all images together, so that the size of a block does not matter.
+    """
+    pixel_blocks = blocks(pixels.float())  # once: to convert at each draw costs 5% of its time
+    adapt_threads(len(pixel_blocks[-1]))
+    posteriors = [model.encode(block) for block in pixel_blocks]
+    posterior = tuple(map(torch.cat, zip(*posteriors, strict=True)))
+
+    def draw(function: Callable[..., Tensor]) -> Tensor:
+        """`function`, elbo_terms or log_weight, of all images at one draw of z."""
+        shape = len(pixels), model.architecture.latent_dim
+        noise = torch.randn(shape, device=pixels.device, generator=stream)
+        adapt_threads(len(pixel_blocks[-1]))
+        parts = zip(pixel_blocks, *map(blocks, (*posterior, noise)), strict=True)
+        # Sums are kept in double precision, which not every device has.
+        return torch.cat([function(model, *part) for part in parts], -1).cpu().double()
+
+    reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64)
+    for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
+        at_draw = draw(elbo_terms)
+        reconstruction += at_draw[0] / elbo_samples
+        kl += at_draw[1] / elbo_samples
+
+    sizes = [k for k in REPORTED if k < importance_samples] + [importance_samples]
+    bounds = [Bound(k, len(pixels)) for k in sizes]
+    squares = Bound(importance_samples, len(pixels))
+    for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
+        weight = draw(log_weight)
+        for bound in bounds:
+            bound.add(weight)
+        squares.add(2 * weight)
+    log_effective = 2 * bounds[-1].mean() - squares.mean() + math.log(importance_samples)
+    on_host = tuple(tensor.cpu() for tensor in posterior)
+    return Evaluation(reconstruction, kl, bounds, exp(log_effective), on_host)
+
+
+def units(mean: Tensor, std: Tensor, log_std: Tensor) -> list[dict[str, float]]:
+    """What each latent dimension carries, from the posteriors [N, latent] of N images: the mean KL
+    of its posterior to N(0, 1), and the variance of its posterior mean over the images.
+
+    Under a learned prior the KLs do not add up to the model's.
+    """
+    kl = 0.5 * (mean.square() + std.square() - 1) - log_std
+    variances = variance_over_images(mean).tolist()
+    return [
+        {"dimension": i, "kl": mean_and_stderr(kl[:, i])[0], "variance_of_mean": round(variance, 4)}
+        for i, variance in enumerate(variances)
+    ]
+
+
+def variance_over_images(means: Tensor) -> Tensor:
+    """[N, latent] → [latent]."""
+    means = means.double()
+    return (means - means.mean(0)).square().mean(0)
+
+
+def active_units(means: Tensor) -> int:
+    """Latent dimensions that the data moves: variance of the posterior mean over images above 0.01
+    (Burda et al. 2016, section 5.2). means [N, latent].
+    """
+    return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())
+
+
+def in_numbers(result: Evaluation) -> dict[str, float]:
+    """Means over the images and their standard errors, in nats an image."""
+    elbo, elbo_stderr = mean_and_stderr(result.reconstruction - result.kl)
+    bound, bound_stderr = mean_and_stderr(result.log_likelihood)
+    return {
+        "elbo": elbo,
+        "elbo_stderr": elbo_stderr,
+        "reconstruction": mean_and_stderr(result.reconstruction)[0],
+        "kl": mean_and_stderr(result.kl)[0],
+        "log_likelihood": bound,
+        "log_likelihood_stderr": bound_stderr,
+        "importance_samples": result.bounds[-1].k,
+    }
