@@ -14,6 +14,7 @@ import socket
 import pytest
 from safetensors.torch import load_file, save_file
 
+from stages.files import load_tensors
 from tests.conftest import Project
 
 IMAGES = "train-images-idx3-ubyte.gz"
@@ -86,7 +87,7 @@ def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
         ("prepare", 10_000, "data/train.safetensors"),
         ("train", 100_000, "models/vae.safetensors"),
         ("train", 10, "plots/training.csv"),
-        ("evaluate", 10, "metrics/test.json"),
+        ("evaluate", 10, "metrics/splits.json"),
         ("evaluate", 2_000, "plots/reconstructions.png"),
         ("sample", 2_000, "plots/samples.png"),
     ],
@@ -150,12 +151,13 @@ def damage(project: Project, path: str, how: str) -> None:
         save_file({"weights": load_file(file).popitem()[1]}, file, {"dataset": "MNIST"})
     elif how == "other architecture":
         architecture = {"hidden_dims": [512, 32], "latent_dim": 12, "posterior": "bounded"}
-        save_file(load_file(file), file, {"architecture": json.dumps(architecture)})
+        save_file(
+            load_file(file), file, {"architecture": json.dumps(architecture), "binarization": ""}
+        )
     elif how == "not finite":
-        tensors = load_file(file)
+        tensors, metadata = load_tensors(file)
         tensors["decoder.0.weight"][0, 0] = float("nan")
-        architecture = {"hidden_dims": [512, 64], "latent_dim": 12, "posterior": "bounded"}
-        save_file(tensors, file, {"architecture": json.dumps(architecture)})
+        save_file(tensors, file, metadata)
 
 
 TRAIN, TEST, MODEL = "data/train.safetensors", "data/test.safetensors", "models/vae.safetensors"
