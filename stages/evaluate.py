@@ -1,6 +1,6 @@
 """Measures the model: the test images in full, and some of each split side by side.
 
-Writes metrics/test.json, metrics/splits.json, plots/bounds.csv, plots/units.csv,
+Writes metrics/test.json, plots/splits.csv, plots/bounds.csv, plots/units.csv,
 plots/reconstructions.png and plots/latent.png.
 """
 
@@ -20,7 +20,7 @@ from stages.threads import adapt_threads
 from stages.vae import PIXELS, VAE
 
 SPLITS = "train", "validation", "test"
-COMPARED = 5000  # images of each split
+COMPARED = 5000, 100  # images of the other splits, and draws, for plots/splits.csv
 PICTURED = 12  # reconstructions shown
 
 
@@ -44,13 +44,16 @@ def main() -> None:
         stream = generator(device, params.seed, f"{name} evaluation")
         return evaluate(model, pixels, params.elbo_samples, importance_samples, stream)
 
-    few = min(params.importance_samples, 100)
-    compared = {name: in_numbers(measured(name, COMPARED, few)) for name in SPLITS}
-    write_json("metrics/splits.json", compared)
-
     test = splits["test"]
-    result = measured("test", len(test.pixels), params.importance_samples)
-    numbers = in_numbers(result)
+    images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)
+    results = {name: measured(name, images, draws) for name in SPLITS if name != "test"}
+    result = results["test"] = measured("test", len(test.pixels), params.importance_samples)
+    rows = [
+        {"split": name} | in_numbers(results[name], results[name].bound(draws)) for name in SPLITS
+    ]
+    write_csv("plots/splits.csv", rows)
+
+    numbers = in_numbers(result, result.bounds[-1])
     metrics = numbers | {
         "log_likelihood_spread": result.spread(result.bounds[-1]),
         "effective_samples": round(result.effective_samples.median().item(), 1),

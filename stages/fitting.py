@@ -41,7 +41,8 @@ class Run:
         if params.train.decoder_bias == "log_odds":
             model.decoder[-1].bias.data = train.log_odds()
         precision = getattr(torch, params.train.precision)
-        optimizer = FlatAdam(model.to(train.pixels.device), precision)
+        model.to(train.pixels.device)
+        optimizer = FlatAdam(model, precision, params.train.weight_decay)
         selection = Selection(optimizer.vector, params.train.ema, params.train.keep)
         return cls(params.train, model, optimizer, selection, [])
 

@@ -62,6 +62,9 @@ class Evaluation:
     def log_likelihood(self) -> Tensor:
         return self.bounds[-1].mean()
 
+    def bound(self, k: int) -> Bound:
+        return next(bound for bound in self.bounds if bound.k == k)
+
     def spread(self, bound: Bound) -> float | None:
         """Standard deviation, over other draws, of the bound's mean over the images.
 
@@ -151,16 +154,16 @@ def active_units(means: Tensor) -> int:
     return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())
 
 
-def in_numbers(result: Evaluation) -> dict[str, float]:
-    """Means over the images and their standard errors, in nats an image."""
+def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:
+    """Means over the images and their standard errors, in nats an image; `bound` is one of its."""
     elbo, elbo_stderr = mean_and_stderr(result.reconstruction - result.kl)
-    bound, bound_stderr = mean_and_stderr(result.log_likelihood)
+    log_likelihood, log_likelihood_stderr = mean_and_stderr(bound.mean())
     return {
         "elbo": elbo,
         "elbo_stderr": elbo_stderr,
         "reconstruction": mean_and_stderr(result.reconstruction)[0],
         "kl": mean_and_stderr(result.kl)[0],
-        "log_likelihood": bound,
-        "log_likelihood_stderr": bound_stderr,
-        "importance_samples": result.bounds[-1].k,
+        "log_likelihood": log_likelihood,
+        "log_likelihood_stderr": log_likelihood_stderr,
+        "importance_samples": bound.k,
     }

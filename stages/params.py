@@ -73,6 +73,7 @@ class Train(Section):
     batch_size: Count
     learning_rate: Annotated[Float, Field(gt=0)]
     schedule: Literal["constant", "cosine", "one_cycle"]
+    weight_decay: Annotated[Float, Field(ge=0)]
     importance_samples: Count
     gradient: Literal["reparameterized", "stl", "dreg"]
     kl_weight: Annotated[Float, Field(ge=0)]

@@ -98,7 +98,7 @@ OUTPUTS = {
     "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
     "train": ["models/vae.safetensors", "metrics/train.json", "plots/training.csv"],
     "evaluate": [
-        "metrics/test.json", "metrics/splits.json", "plots/bounds.csv", "plots/units.csv",
+        "metrics/test.json", "plots/splits.csv", "plots/bounds.csv", "plots/units.csv",
         "plots/reconstructions.png", "plots/latent.png",
     ],
     "sample": ["plots/samples.png"],

@@ -87,7 +87,7 @@ def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
         ("prepare", 10_000, "data/train.safetensors"),
         ("train", 100_000, "models/vae.safetensors"),
         ("train", 10, "plots/training.csv"),
-        ("evaluate", 10, "metrics/splits.json"),
+        ("evaluate", 10, "plots/splits.csv"),
         ("evaluate", 2_000, "plots/reconstructions.png"),
         ("sample", 2_000, "plots/samples.png"),
     ],

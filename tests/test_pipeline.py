@@ -27,6 +27,10 @@ def metrics(project: Project) -> dict:
     return json.loads(project.read("metrics/test.json"))
 
 
+def table(project: Project, file: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(project.read(file).decode())))
+
+
 def test_outputs_are_those_of_the_contract(reproduced):
     for name, count in ("train", TRAIN_IMAGES - 40), ("validation", 40), ("test", TEST_IMAGES):
         with safe_open(reproduced.folder / f"data/{name}.safetensors", "pt") as file:
@@ -50,20 +54,25 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "importance_samples", "log_likelihood_spread", "effective_samples", "bits_per_dimension",
         "active_units", "binarization",
     ]  # fmt: skip
-    splits = json.loads(reproduced.read("metrics/splits.json"))
-    assert list(splits) == ["train", "validation", "test"]
-    bounds = list(csv.DictReader(io.StringIO(reproduced.read("plots/bounds.csv").decode())))
+    splits = table(reproduced, "plots/splits.csv")
+    assert [row["split"] for row in splits] == ["train", "validation", "test"]
+    bounds = table(reproduced, "plots/bounds.csv")
     assert [row["k"] for row in bounds] == ["1", "8"]
     assert float(bounds[1]["bound"]) == test["log_likelihood"]
     assert float(bounds[1]["spread"]) == test["log_likelihood_spread"]
-    units = list(csv.DictReader(io.StringIO(reproduced.read("plots/units.csv").decode())))
+    units = table(reproduced, "plots/units.csv")
     assert sum(float(row["kl"]) for row in units) == pytest.approx(test["kl"], abs=2e-3)
     assert sum(float(row["variance_of_mean"]) > 0.01 for row in units) == test["active_units"]
-    for part in (train["train"], train["validation"], test, *splits.values()):
+    for name in "elbo", "kl", "log_likelihood":
+        assert float(splits[2][name]) == test[name]
+    numbers = [
+        {name: float(row[name]) for name in ("elbo", "reconstruction", "kl")} for row in splits
+    ]
+    for part in (train["train"], train["validation"], *numbers):
         assert part["elbo"] == pytest.approx(part["reconstruction"] - part["kl"], abs=2e-4)
         assert part["reconstruction"] < 0 < part["kl"]
     assert test["elbo"] < test["log_likelihood"]
-    rows = list(csv.DictReader(io.StringIO(reproduced.read("plots/training.csv").decode())))
+    rows = table(reproduced, "plots/training.csv")
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]
     assert list(rows[0]) == [
         "epoch", "train_elbo", "validation_elbo", "train_reconstruction",

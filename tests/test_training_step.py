@@ -44,17 +44,25 @@ def test_a_gradient_in_bfloat16_is_float32s_but_for_its_rounding(residual):
     assert 0 < error < 0.02
 
 
-def test_flat_adam_is_torchs_adam():
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_flat_adam_is_torchs_and_shrinks_matrices_only(decay):
     torch.manual_seed(0)
-    ours, reference = torch.nn.Linear(5, 3), torch.nn.Linear(5, 3)
+    ours = VAE(Architecture((5,), 2, "gaussian", prior="mixture"))
+    reference = VAE(ours.architecture)
     reference.load_state_dict(ours.state_dict())
-    flat = FlatAdam(ours)
-    adam = torch.optim.Adam(reference.parameters(), lr=0.01)
+    flat = FlatAdam(ours, weight_decay=decay)
+    named = dict(reference.named_parameters())
+    matrices = [f"{part}.{layer}.weight" for part in ("encoder", "decoder") for layer in (0, 2)]
+    others = [parameter for name, parameter in named.items() if name not in matrices]
+    adam = torch.optim.AdamW(
+        [{"params": [named[name] for name in matrices], "weight_decay": decay},
+         {"params": others, "weight_decay": 0.0}],
+        lr=0.01,
+    )  # fmt: skip
     for _ in range(20):
-        adam.zero_grad()
-        reference(torch.ones(2, 5)).square().sum().backward()
         for mine, its in zip(ours.parameters(), reference.parameters(), strict=True):
-            mine.grad.copy_(its.grad)
+            mine.grad.normal_()
+            its.grad = mine.grad.clone()
         flat.step(0.01)
         adam.step()
     for mine, its in zip(ours.parameters(), reference.parameters(), strict=True):
