@@ -1,6 +1,6 @@
 """This project's training, an epoch at a time, as `dvc repro` runs it; and its presets."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import yaml
@@ -29,10 +29,10 @@ def changed(params: Params, **sections: dict) -> Params:
     return Params.model_validate(content)
 
 
-def preset(name: str) -> Params:
-    """The parameters of `dvc exp run $(cat presets/NAME)`."""
+def preset(name: str, changes: Sequence[str] = ()) -> Params:
+    """The parameters of `dvc exp run $(cat presets/NAME)`, with more changes as `-S` takes them."""
     sections: dict[str, dict] = {}
-    for line in Path("presets", name).read_text().splitlines():
+    for line in [*Path("presets", name).read_text().splitlines(), *changes]:
         key, _, value = line.removeprefix("-S ").partition("=")
         section, entry = key.split(".")
         sections.setdefault(section, {})[entry] = yaml.safe_load(value)
