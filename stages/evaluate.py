@@ -1,14 +1,14 @@
 """Measures the model: the test images in full, and some of each split side by side.
 
 Writes metrics/test.json, plots/splits.csv, plots/bounds.csv, plots/units.csv,
-plots/reconstructions.png and plots/latent.png.
+and pictures: plots/reconstructions.png, latent.png, interpolations.png, traversals.png.
 """
 
 import math
 
 import torch
 
-from stages.dataset import load_images
+from stages.dataset import Images, load_images
 from stages.errors import UserError, run_stage
 from stages.files import write_csv, write_json
 from stages.measure import Evaluation, active_units, evaluate, in_numbers, units
@@ -16,12 +16,14 @@ from stages.params import load_params
 from stages.pictures import save_grid, save_latent_map
 from stages.runtime import generator, start
 from stages.statistics import mean_and_stderr
-from stages.threads import adapt_threads
 from stages.vae import PIXELS, VAE
+from stages.walks import STEPS, along, between, decoded
 
 SPLITS = "train", "validation", "test"
 COMPARED = 5000, 100  # images of the other splits, and draws, for plots/splits.csv
 PICTURED = 12  # reconstructions shown
+PAIRED = 10  # images that interpolations go between
+TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviations
 
 
 def main() -> None:
@@ -70,18 +72,50 @@ def main() -> None:
         spread = result.spread(bound)
         rows.append({"k": bound.k, "bound": value, "stderr": stderr, "spread": spread})
     write_csv("plots/bounds.csv", rows)
-    write_csv("plots/units.csv", units(*result.posterior))
+    of_units = units(*result.posterior)
+    write_csv("plots/units.csv", of_units)
+    draw_pictures(
+        model, result, test, metrics, {unit["dimension"]: unit["kl"] for unit in of_units}
+    )
 
-    originals = test.pixels[:PICTURED].unflatten(1, (28, 28)).float()
-    adapt_threads(PICTURED)
-    with torch.no_grad():
-        reconstructions = model.reconstruct(originals.to(device)).cpu()
+
+def draw_pictures(
+    model: VAE, result: Evaluation, test: Images, metrics: dict, kl: dict[int, float]
+) -> None:
+    """kl: of each latent dimension."""
+    mean, std, _ = result.posterior
+    images = test.pixels.unflatten(1, (28, 28)).float()
+    labels = test.labels.tolist()
+    elbo = f"test ELBO {metrics['elbo']:.1f} ± {metrics['elbo_stderr']:.1f} nats"
+
+    shown = images[:PICTURED]
     save_grid(
-        "plots/reconstructions.png", torch.cat([originals, reconstructions]).numpy(), PICTURED,
-        f"Test images and their reconstructions, test ELBO {metrics['elbo']:.1f} nats",
+        "plots/reconstructions.png", torch.cat([shown, decoded(model, mean[:PICTURED])]), PICTURED,
+        f"Test images and their reconstructions, {elbo}",
         row_labels=["image", "at the\nposterior\nmean"],
     )  # fmt: skip
-    save_latent_map("plots/latent.png", result.posterior[0].numpy(), test.labels.numpy())
+    save_latent_map("plots/latent.png", mean.numpy(), test.labels.numpy())
+
+    pairs = list(zip(range(0, PAIRED, 2), range(1, PAIRED, 2), strict=True))[: len(images) // 2]
+    first, second = torch.tensor(pairs).T
+    on_the_way = decoded(model, between(mean[first], mean[second])).unflatten(0, (len(pairs), -1))
+    ends = images[first].unsqueeze(1), images[second].unsqueeze(1)
+    save_grid(
+        "plots/interpolations.png",
+        torch.cat([ends[0], on_the_way, ends[1]], dim=1).flatten(0, 1), STEPS + 2,
+        f"From test image (left) to test image (right), decoded along the line between their "
+        f"posterior means; {elbo}",
+        row_labels=[f"{labels[a]} to {labels[b]}" for a, b in pairs],
+    )  # fmt: skip
+
+    strongest = sorted(kl, key=kl.get, reverse=True)[:TRAVERSED]
+    save_grid(
+        "plots/traversals.png",
+        decoded(model, along(mean, std, strongest, REACH)), STEPS,
+        f"One latent dimension at a time, {REACH:g} standard deviations to each side; "
+        f"{metrics['active_units']} of {len(kl)} dimensions are active",
+        row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],
+    )  # fmt: skip
 
 
 if __name__ == "__main__":

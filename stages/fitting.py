@@ -10,6 +10,7 @@ from tqdm import tqdm
 
 from stages.dataset import Images, blocks
 from stages.errors import UserError
+from stages.gradients import bound_gradient, elbo_gradient
 from stages.mlp import FlatAdam
 from stages.params import Params, Train
 from stages.runtime import generator
@@ -17,8 +18,9 @@ from stages.schedule import learning_rates
 from stages.selection import Selection
 from stages.statistics import mean_and_stderr
 from stages.threads import adapt_threads
-from stages.vae import VAE, Architecture, bound_gradient, elbo_gradient, elbo_terms
+from stages.vae import VAE, Architecture, elbo_terms
 
+GRID = 16  # digits of a picture on the way
 CHECKED_STEPS = 100  # how often training looks whether it has diverged
 
 
@@ -30,6 +32,7 @@ class Run:
     model: VAE
     optimizer: FlatAdam
     selection: Selection
+    grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, in grey
     rows: list[dict]  # of training.csv: one for each epoch that is done
 
     @classmethod
@@ -44,10 +47,14 @@ class Run:
         model.to(train.pixels.device)
         optimizer = FlatAdam(model, precision, params.train.weight_decay)
         selection = Selection(optimizer.vector, params.train.ema, params.train.keep)
-        return cls(params.train, model, optimizer, selection, [])
+        grids = {
+            epoch: torch.zeros(GRID, 28, 28, dtype=torch.uint8) for epoch in pictured(params.train)
+        }
+        return cls(params.train, model, optimizer, selection, grids, [])
 
     def state(self) -> dict[str, Tensor]:
-        return self.optimizer.state() | self.selection.state()
+        grids = {f"grid of epoch {epoch}": grid for epoch, grid in self.grids.items()}
+        return self.optimizer.state() | self.selection.state() | grids
 
     def gradient(self, x: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
         """Puts the loss's gradient into the optimizer → reconstruction and KL, [N] each.
@@ -59,6 +66,11 @@ class Run:
         if plain and model.architecture.prior == "standard":
             return elbo_gradient(model, x, noise[0], kl_weight)
         return bound_gradient(model, x, noise, kl_weight, estimator)
+
+
+def pictured(params: Train) -> list[int]:
+    """The epochs with a picture: params.grids of them, evenly, and the last among them."""
+    return sorted({-(-params.epochs * n // params.grids) for n in range(1, params.grids + 1)})
 
 
 @torch.inference_mode()
@@ -149,6 +161,9 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float
             moving = train_epoch(run, pixels, noise, epoch)
             with run.selection.at_rest():
                 at_rest = evaluate_elbo(model, validation.pixels, validation_noise)
+                if epoch in run.grids:
+                    digits = model.sample(GRID, stream("latents of the grids"))
+                    run.grids[epoch].copy_(255 * digits + 0.5)  # rounded, for it drops fractions
             if not torch.stack(at_rest).isfinite().all():
                 steps = math.ceil(len(pixels) / params.batch_size)
                 raise Diverged(steps, summarize(*moving)["elbo"])

@@ -80,6 +80,7 @@ class Train(Section):
     kl_warmup_epochs: Annotated[Int, Field(ge=0)]
     ema: Annotated[Float, Field(ge=0, lt=1)]
     keep: Literal["last", "best"]
+    grids: Annotated[Int, Field(ge=0, le=1000)]
     numerics: Literal["portable", "native"]
     precision: Literal["float32", "bfloat16"]
 

@@ -9,21 +9,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 
 from stages.files import write_atomically
-
-PIXEL = 3  # dots of the picture for each pixel of a digit
-GAP = 2  # pixels between digits
-
-
-def tile(images: np.ndarray, columns: int) -> np.ndarray:
-    """[N, 28, 28] in [0, 1] → one image, row by row, with white between and after them."""
-    count, height, width = images.shape
-    columns = min(columns, count)
-    rows = -(-count // columns)
-    sheet = np.ones((rows * (height + GAP) - GAP, columns * (width + GAP) - GAP))
-    for index, image in enumerate(images):
-        top, left = index // columns * (height + GAP), index % columns * (width + GAP)
-        sheet[top : top + height, left : left + width] = image
-    return sheet
+from stages.tiles import PIXEL, tile
 
 
 def save_grid(

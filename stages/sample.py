@@ -15,7 +15,8 @@ def main() -> None:
     model = VAE.load("models/vae.safetensors", device)
     with torch.no_grad():
         digits = model.sample(params.num_images, generator(device, params.seed, "latents"))
-    title = "New digits: pixel probabilities"
+    shape = model.architecture
+    title = f"New digits: {shape.latent_dim} dimensions, {shape.prior} prior"
     save_grid("plots/samples.png", digits.cpu().numpy(), params.columns, title)
 
 

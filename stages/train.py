@@ -1,10 +1,12 @@
 """Fits the VAE.
 
-Writes models/vae.safetensors and metrics/train.json, and a row of plots/training.csv an epoch.
+Writes models/vae.safetensors and metrics/train.json; on the way a row of plots/training.csv an
+epoch, and pictures of digits in plots/epochs/.
 """
 
 import sys
 import time
+from pathlib import Path
 
 from stages.checkpoint import Checkpoint, fingerprint
 from stages.dataset import load_images
@@ -13,8 +15,10 @@ from stages.files import write_csv, write_json
 from stages.fitting import Run, final_metrics, fit
 from stages.params import load_params
 from stages.runtime import start
+from stages.tiles import save_tiles
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
+EPOCHS = Path("plots/epochs")
 
 
 def loaded_modules() -> list[str]:
@@ -22,6 +26,19 @@ def loaded_modules() -> list[str]:
     return sorted(
         module.__file__ for name, module in sys.modules.items() if name.startswith("stages.")
     )
+
+
+def draw(run: Run, epoch: int) -> None:
+    if epoch in run.grids:
+        save_tiles(EPOCHS / f"{epoch}.png", run.grids[epoch].numpy(), columns=4)
+
+
+def tidy(run: Run) -> None:
+    """Leaves the pictures of this training alone in their folder."""
+    EPOCHS.mkdir(parents=True, exist_ok=True)
+    for path in EPOCHS.iterdir():
+        if path.name not in {f"{epoch}.png" for epoch in run.grids}:
+            path.unlink()
 
 
 def main() -> None:
@@ -38,11 +55,14 @@ def main() -> None:
         done = len(run.rows)
         print(f"going on after epoch {done} of {epochs}, where training stopped", flush=True)
         write_csv("plots/training.csv", run.rows)
+        for epoch in range(1, done + 1):
+            draw(run, epoch)
 
     began = time.perf_counter()
     for row in fit(run, train, validation):
         checkpoint.save(run.state(), run.rows)
         write_csv("plots/training.csv", run.rows)
+        draw(run, row["epoch"])
         print(
             f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
             f"train ELBO {row['train_elbo']:9.3f}   "
@@ -54,6 +74,7 @@ def main() -> None:
     metrics = final_metrics(run.model, params.train.seed, train, validation)
     run.model.save("models/vae.safetensors")
     write_json("metrics/train.json", {"epochs": epochs} | metrics)
+    tidy(run)
     checkpoint.remove()
 
 

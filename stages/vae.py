@@ -7,13 +7,14 @@ Burda, Grosse & Salakhutdinov 2016 (arXiv:1509.00519).
 """
 
 import json
+import math
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from stages.densities import bernoulli, bernoulli_and_gradient, exp, gaussian_kl, normalized
+from stages.densities import bernoulli, exp, gaussian_kl, log_add_exp
 from stages.errors import UserError
 from stages.files import load_tensors, save_tensors
 from stages.mlp import MLP
@@ -53,9 +54,25 @@ class VAE(nn.Module):
     def encode(self, images: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """q(z|x) = N(mean, std²): images in {0, 1}, [N, 784] or [N, 28, 28] → mean, std, log std.
 
-        Each [N, latent]; std is positive and finite whatever the images.
+        Each [N, latent]; std is positive and finite whatever the images. Raises ValueError if
+        these are no such images.
         """
-        return self.posterior(self.encoder(images.flatten(1).float()))
+        return self.posterior(self.encoder(self.rows(images)))
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Images as `encode` takes them → float [N, 784]. Raises ValueError as it does."""
+        if images.shape[1:] not in ((28, 28), (PIXELS,)):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: should be [N, 28, 28] or [N, {PIXELS}]"
+            )
+        x = images.flatten(1).float()
+        wrong = x[(x != 0) & (x != 1)]
+        if len(wrong):
+            raise ValueError(
+                f"a pixel is {wrong[0]:g}: should be 0 or 1, as in the model's training images "
+                f"(binarization: {self.binarization or 'unknown'})"
+            )
+        return x
 
     def posterior(self, heads: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The encoder's output [N, 2·latent] → mean, std and log std, each [N, latent]."""
@@ -74,14 +91,38 @@ class VAE(nn.Module):
         return torch.cat([by_mean, by_log_std / 2], dim=-1)
 
     def decode(self, z: Tensor) -> Tensor:
-        """p(x|z): latents [..., latent] → logits of the pixels [..., 784]."""
+        """p(x|z): latents [..., latent] → logits of the pixels [..., 784].
+
+        Raises ValueError if the latents have another dimension.
+        """
+        latent = self.architecture.latent_dim
+        if z.shape[-1:] != (latent,):
+            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {latent}]")
         return self.decoder(z)
 
+    @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior mean."""
         mean, _, _ = self.encode(images)
-        return _probabilities(self.decode(mean))
+        return probabilities(self.decode(mean))
 
+    @torch.no_grad()
+    def log_likelihood(
+        self, images: Tensor, draws: int = 500, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images as `encode` takes them → the importance-weighted bound on each one's log p(x) with
+        so many draws, [N] in nats (Burda et al., eq. 8). `stages.measure` adds its errors.
+        """
+        x = self.rows(images)
+        posterior = self.encode(x)
+        bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        for _ in range(draws):
+            shape = posterior[0].shape
+            noise = torch.randn(shape, generator=generator, device=x.device)
+            bound = log_add_exp(bound, log_weight(self, x, *posterior, noise).cpu().double())
+        return bound - math.log(draws)
+
+    @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
         """`count` new digits from the prior: pixel probabilities [count, 28, 28]."""
         device = next(self.parameters()).device
@@ -89,7 +130,7 @@ class VAE(nn.Module):
         shape = rows, self.architecture.latent_dim
         noise = torch.randn(shape, generator=generator, device=device)
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
-        return _probabilities(self.decode(z))[:count]
+        return probabilities(self.decode(z))[:count]
 
     def save(self, path: str | Path) -> None:
         """Writes the weights, with the architecture in the metadata: `load` needs nothing else."""
@@ -117,7 +158,8 @@ class VAE(nn.Module):
         return model.to(device).eval()
 
 
-def _probabilities(logits: Tensor) -> Tensor:
+def probabilities(logits: Tensor) -> Tensor:
+    """Logits [..., 784] → the pixels' probabilities of being 1, [..., 28, 28]."""
     return (0.5 + 0.5 * (logits / 2).tanh()).unflatten(-1, (28, 28))  # σ(logits)
 
 
@@ -150,65 +192,3 @@ def log_weight(
     z = mean + std * noise
     log_q = -(0.5 * noise.square() + log_std).sum(-1)
     return bernoulli(x, model.decode(z)) + (model.prior.log_prob(z) - log_q)
-
-
-def elbo_gradient(model: VAE, x: Tensor, noise: Tensor, kl_weight: float) -> tuple[Tensor, Tensor]:
-    """The exact KL's `elbo_terms`, for the standard prior, and the gradient of the mean of
-    kl_weight·KL − reconstruction over the images.
-
-    The gradient overwrites the `.grad` of every parameter. By hand, because autograd would double
-    the time of a small step; tests/test_training_step.py holds it against autograd's.
-    """
-    heads, encoder_kept = model.encoder.forward_keeping(x)
-    mean, std, log_std = model.posterior(heads)
-    deviation = std * noise
-    logits, decoder_kept = model.decoder.forward_keeping(mean + deviation)
-    reconstruction, residual = bernoulli_and_gradient(x, logits)
-
-    per_image = 1 / len(x)
-    by_z = model.decoder.backward(decoder_kept, residual.mul_(-per_image), to_input=True)
-    by_mean = torch.add(by_z, mean, alpha=kl_weight * per_image)
-    by_log_std = torch.add(by_z * deviation, std.square() - 1, alpha=kl_weight * per_image)
-    model.encoder.backward(
-        encoder_kept, model.by_heads(mean, std, by_mean, by_log_std), to_input=False
-    )
-    return reconstruction, gaussian_kl(mean, std, log_std)
-
-
-def bound_gradient(
-    model: VAE, x: Tensor, noise: Tensor, kl_weight: float, estimator: str
-) -> tuple[Tensor, Tensor]:
-    """Means over K draws of log p(x|z) and of log q(z|x)/p(z), [N] each, and the gradient of minus
-    the importance-weighted bound of the K draws, averaged over the images; overwrites `.grad`.
-
-    x [N, 784], noise [K, N, latent]. kl_weight multiplies log p(z)/q(z|x): 1 if K > 1. The
-    encoder's gradient has one of three `estimator`s, all with the same mean:
-    reparameterized (Burda et al. 2016, eq. 13), stl, without the score's term of mean zero
-    (Roeder et al. 2017, arXiv:1703.09194; K = 1), dreg, its unbiased form for K > 1 (Tucker et al.
-    2018, arXiv:1810.04152, eq. 8).
-    """
-    heads, encoder_kept = model.encoder.forward_keeping(x)
-    mean, std, log_std = model.posterior(heads)
-    deviation = std * noise
-    z = mean + deviation  # [K, N, latent]
-    logits, decoder_kept = model.decoder.forward_keeping(z.flatten(0, 1))
-    reconstruction, residual = bernoulli_and_gradient(x, logits.view(len(z), *x.shape))
-    log_prior, prior_backward = model.prior.log_prob_with_gradient(z)
-    log_ratio = log_prior + (0.5 * noise.square() + log_std).sum(-1)  # log p(z)/q(z|x)
-
-    weights = normalized(reconstruction + kl_weight * log_ratio)  # [K, N]
-    scale = weights / -len(x)  # of each log weight's gradient
-    residual = residual.mul_(scale.unsqueeze(-1)).flatten(0, 1)
-    by_z = model.decoder.backward(decoder_kept, residual, to_input=True).view_as(z)
-    by_z += prior_backward(kl_weight * scale)
-    if estimator != "reparameterized":
-        by_z += kl_weight * scale.unsqueeze(-1) * noise / std  # −log q's by z alone
-    if estimator == "dreg":
-        by_z *= weights.unsqueeze(-1)
-    by_log_std = (by_z * deviation).sum(0)
-    if estimator == "reparameterized":
-        by_log_std -= kl_weight / len(x)  # −log q is log std + ½ noise²
-    model.encoder.backward(
-        encoder_kept, model.by_heads(mean, std, by_z.sum(0), by_log_std), to_input=False
-    )
-    return reconstruction.mean(0), -log_ratio.mean(0)

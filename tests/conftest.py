@@ -94,12 +94,15 @@ def session_server(small_files):
     server.shutdown()
 
 
-OUTPUTS = {
+OUTPUTS = {  # of each stage, as patterns
     "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
-    "train": ["models/vae.safetensors", "metrics/train.json", "plots/training.csv"],
+    "train": [
+        "models/vae.safetensors", "metrics/train.json", "plots/training.csv", "plots/epochs/*",
+    ],
     "evaluate": [
         "metrics/test.json", "plots/splits.csv", "plots/bounds.csv", "plots/units.csv",
-        "plots/reconstructions.png", "plots/latent.png",
+        "plots/reconstructions.png", "plots/latent.png", "plots/interpolations.png",
+        "plots/traversals.png",
     ],
     "sample": ["plots/samples.png"],
 }  # fmt: skip
@@ -145,7 +148,14 @@ class Project:
         return (self.folder / file).read_bytes()
 
     def outputs(self, stage: str) -> dict[str, bytes]:
-        return {path: self.read(path) for path in OUTPUTS[stage]}
+        """Path and content of each file of the stage that is there."""
+        paths = [
+            path
+            for pattern in OUTPUTS[stage]
+            for path in self.folder.glob(pattern)
+            if not path.name.startswith(".")
+        ]
+        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(paths)}
 
     def commit(self) -> None:
         self.run("git", "add", "-A")

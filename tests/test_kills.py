@@ -25,7 +25,7 @@ def test_killed_while_it_writes_an_output_a_stage_leaves_it_whole(stages, stage,
     for output, content in left.items():
         rows_of_new = new[output].startswith(content) and output.endswith(".csv")
         assert content in (old[output], new[output]) or rows_of_new, output
-    assert not list(stages.project.folder.glob("*/.*.partial"))
+    assert not list(stages.project.folder.rglob(".*.partial"))
 
 
 def test_killed_while_it_writes_a_checkpoint_training_goes_on(stages):

@@ -7,10 +7,11 @@ import torch
 import torch.nn.functional as F
 from torch.distributions import Normal
 
+from stages.gradients import bound_gradient
 from stages.measure import evaluate
 from stages.mlp import MLP, FlatAdam
 from stages.priors import PRIORS
-from stages.vae import VAE, Architecture, bound_gradient, elbo_terms, log_weight
+from stages.vae import VAE, Architecture, elbo_terms, log_weight
 from tests.models import POSTERIORS, encode, random_images
 
 

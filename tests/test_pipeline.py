@@ -79,7 +79,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "validation_reconstruction", "train_kl", "validation_kl",
     ]  # fmt: skip
     assert float(rows[0]["validation_elbo"]) < float(rows[2]["validation_elbo"])
-    for picture in ("samples", "reconstructions", "latent"):
+    for picture in ("samples", "reconstructions", "latent", "interpolations", "traversals"):
         with Image.open(reproduced.folder / f"plots/{picture}.png") as image:
             image.verify()
 
@@ -95,7 +95,7 @@ def test_nothing_runs_when_nothing_changed(project):
         ("params.yaml", "columns: 4", "columns: 8", ["sample"]),
         ("params.yaml", "kl_weight: 5.0", "kl_weight: 2", ["train", "evaluate", "sample"]),
         ("params.yaml", "threshold: 128", "threshold: 30", STAGES),
-        ("stages/pictures.py", "PIXEL = 3", "PIXEL = 4", ["evaluate", "sample"]),
+        ("stages/pictures.py", "s=3, alpha", "s=4, alpha", ["evaluate", "sample"]),
         ("stages/vae.py", "PIXELS = 28 * 28", "PIXELS = 784", ["train", "evaluate", "sample"]),
     ],
 )
@@ -118,7 +118,7 @@ def test_experiment_and_its_comparisons(project):
     page = project.read("dvc_plots/index.html").decode()
     for title in ("ELBO in nats per image", "Reconstruction, E", "KL of the posterior"):
         assert title in page
-    for picture in ("samples", "reconstructions", "latent"):
+    for picture in ("samples", "reconstructions", "latent", "interpolations", "traversals"):
         assert f"plots_{picture}.png" in page
     show = json.loads(project.dvc("plots", "show", "--json", "ELBO"))
     fields = re.findall(r"(train_elbo|validation_elbo)", json.dumps(show))

@@ -4,8 +4,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from stages.densities import gaussian_kl
+from stages.gradients import elbo_gradient
 from stages.mlp import FlatAdam
-from stages.vae import VAE, Architecture, elbo_gradient, elbo_terms, gaussian_kl
+from stages.vae import VAE, Architecture, elbo_terms
 from tests.models import POSTERIORS, encode, random_images, small_vae
 
 

@@ -6,6 +6,7 @@ import torch
 from stages.dataset import Images
 from stages.densities import exp
 from stages.errors import UserError
+from stages.measure import evaluate
 from stages.vae import PIXELS, VAE, Architecture
 from tests.models import POSTERIORS, random_images, small_vae
 
@@ -78,3 +79,36 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
         path.write_bytes(content.replace(old, new))
         with pytest.raises(UserError, match="does not hold a VAE"):
             VAE.load(path)
+
+
+@torch.no_grad()
+def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures():
+    model, x = small_vae().float(), random_images(9).unflatten(1, (28, 28))
+    bounds = model.log_likelihood(x, 20, torch.Generator().manual_seed(0))
+    result = evaluate(model, x.flatten(1), 0, 20, torch.Generator().manual_seed(0))
+    assert bounds.shape == (9,)
+    torch.testing.assert_close(bounds, result.log_likelihood)
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (torch.zeros(3, 32, 32), r"images of shape \(3, 32, 32\): should be \[N, 28, 28\] or"),
+        (torch.zeros(28, 28), r"images of shape \(28, 28\)"),
+        (torch.zeros(784), r"images of shape \(784,\)"),
+        (torch.full((3, 784), 0.5), "a pixel is 0.5: should be 0 or 1.*threshold 128"),
+        (torch.full((3, 28, 28), 255, dtype=torch.uint8), "a pixel is 255"),
+        (torch.full((3, 784), torch.nan), "a pixel is nan"),
+    ],
+)
+@pytest.mark.parametrize("use", ["encode", "reconstruct", "log_likelihood"])
+def test_what_is_no_batch_of_binary_images_is_refused(images, words, use):
+    model = small_vae().float()
+    model.binarization = "threshold 128"
+    with pytest.raises(ValueError, match=words):
+        getattr(model, use)(images)
+
+
+def test_latents_of_another_dimension_are_refused():
+    with pytest.raises(ValueError, match=r"latents of shape \(4, 2\): should be \[..., 3\]"):
+        small_vae().decode(torch.zeros(4, 2))
