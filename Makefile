@@ -1,4 +1,5 @@
 # make repro    the whole pipeline: environment, data, training, metrics, pictures
+# make report   the results as one page, report.html, which needs no network
 # make test     the tests
 # make bench    speed beside the usual training loop
 # Each prepares what it needs and skips what is done. Needs Python 3.11 or newer, git and make.
@@ -8,10 +9,13 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(abspath $(BIN)):$(PATH)
 
-.PHONY: repro test bench with-or-without-git
+.PHONY: repro report test bench with-or-without-git
 
 repro: $(INSTALLED) with-or-without-git
 	$(BIN)/dvc repro
+
+report: repro
+	$(BIN)/python -m report
 
 test: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -1,0 +1,67 @@
+"""Writes report.html, the results as one page that needs no network: `python -m report`."""
+
+import json
+from pathlib import Path
+
+from report import charts
+from report.experiments import commit, compared
+from report.explorer import explorer
+from report.page import render
+from report.results import load_metrics, load_pictures, load_table
+from stages.dataset import load_images
+from stages.errors import UserError, run_stage
+from stages.files import write_atomically
+from stages.params import load_params
+from stages.vae import PIXELS, VAE
+
+PAGE = Path("report.html")
+
+
+def main() -> None:
+    params = load_params()
+    parameters = {
+        f"{section}.{name}": value
+        for section, values in params.model_dump().items()
+        for name, value in values.items()
+    }
+    metrics, (pictures, epochs) = load_metrics(), load_pictures()
+    training, splits, bounds, units = map(load_table, ("training", "splits", "bounds", "units"))
+    model = VAE.load("models/vae.safetensors")
+    if len(units) != model.architecture.latent_dim:
+        raise UserError("plots/units.csv is of another model.\nMake it again: dvc repro")
+    kl = [row["kl"] for row in sorted(units, key=lambda row: row["dimension"])]
+    test = load_images("data/test.safetensors")
+    experiments = compared(list(parameters))
+    drawn = [
+        experiment for experiment in experiments or []
+        if experiment.metrics and experiment.binarization == experiments[0].binarization
+    ]  # fmt: skip
+    figures = {
+        "elbo": charts.training(training, "elbo"),
+        "reconstruction": charts.training(training, "reconstruction"),
+        "kl": charts.training(training, "kl"),
+        "splits": charts.splits(splits),
+        "bounds": charts.bounds(bounds),
+        "units": charts.units(units),
+        "comparison": charts.comparison(drawn),
+    }
+    page = render(
+        layers=[PIXELS, *model.architecture.hidden_dims, model.architecture.latent_dim],
+        architecture=model.architecture,
+        binarization=model.binarization,
+        commit=commit(),
+        metrics=metrics,
+        pictures=pictures,
+        epochs=epochs,
+        splits=splits,
+        explorer=explorer(model, test, kl, params.evaluate.seed),
+        experiments=experiments,
+        parameters=parameters,
+        charts={name: json.loads(figure.to_json()) for name, figure in figures.items()},
+    )
+    write_atomically(PAGE, page.encode())
+    print(PAGE.resolve())
+
+
+if __name__ == "__main__":
+    run_stage(main)
