@@ -12,7 +12,7 @@
       gridcolor: color("line"),
       linecolor: color("muted"),
       zeroline: false,
-      title: { font: { color: color("muted") } },
+      title: { font: { color: color("muted"), size: 13 } },
     };
     return {
       layout: {

@@ -12,7 +12,7 @@ import plotly.graph_objects as go
 from report.experiments import Experiment
 from stages.measure import ACTIVE_VARIANCE
 
-LONGEST_NAME = 24  # letters of an experiment's name on an axis
+LONGEST_NAME = 18  # letters of an experiment's name on an axis
 NATS = "nats per image"
 
 Rows = Sequence[dict]
@@ -97,6 +97,6 @@ def _figure(x: str, y: str) -> go.Figure:
         legend={"orientation": "h", "x": 0, "y": 1, "yanchor": "bottom", "traceorder": "normal"},
     )
     axis = {"automargin": True, "fixedrange": True}
-    figure.update_xaxes(title_text=x, **axis)
+    figure.update_xaxes(title_text=x, tickangle=0, **axis)
     figure.update_yaxes(title_text=y, **axis)
     return figure

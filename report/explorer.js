@@ -35,7 +35,7 @@ window.explorer = (() => {
   }
 
   // The digit.
-  const context = element("digit").getContext("2d");
+  const context = element("digit").getContext("2d", { willReadFrequently: true }); // no GPU
   const image = context.createImageData(28, 28);
   image.data.fill(255);
 
