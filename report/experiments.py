@@ -28,25 +28,24 @@ class Experiment:
 
 def commit() -> str:
     """The Git commit, and whether the workspace differs from it."""
-    if not Path(".git").exists():
-        return "not in a Git repository"
-    try:
-        name = _git("rev-parse", "--short", "HEAD").strip()
-    except UserError:  # a repository whose first commit is still to come
-        return "not committed"
+    head = _head()
+    if head is None:
+        return "no Git commit"
+    name = _git("rev-parse", "--short", head)
     changed = _git("status", "--porcelain", "--untracked-files=no")
     return f"commit {name}, with uncommitted changes" if changed else f"commit {name}"
 
 
 def compared(parameters: list[str]) -> list[Experiment] | None:
     """The workspace, then every experiment, and of the commits that experiments start from those
-    with other metrics. `parameters`: the names to compare. None without Git, which DVC's
-    experiments need.
+    with other metrics. `parameters`: the names to compare. None without a Git commit, from which
+    DVC's experiments start.
     """
-    if not Path(".git").exists():
+    head = _head()
+    if head is None:
         return None
     try:
-        rows = dvc.api.exp_show(revs=_baselines())
+        rows = dvc.api.exp_show(revs=_baselines(head))
     except DvcException as error:
         reason = " ".join(str(error).split())[:200]
         raise UserError(f"DVC cannot list the experiments ({reason}).\nSee: dvc exp show") from None
@@ -76,9 +75,10 @@ def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) ->
     }
     metrics = {metric: _cell(row, "metrics/test.json", metric) for metric in METRICS}
     whole = all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
+    finished = row["State"] in (None, "Success")  # else the metrics are those it started from
     binarization = _cell(row, "metrics/test.json", "binarization")
-    state = (row["State"] or "no metrics").lower()
-    return Experiment(name, state, changes, metrics if whole else None, binarization)
+    state = "no metrics" if finished else row["State"].lower()
+    return Experiment(name, state, changes, metrics if whole and finished else None, binarization)
 
 
 def _cell(row: dict, file: str, name: str) -> float | str | None:
@@ -91,18 +91,24 @@ def _words(value: float | str) -> str:
     return str(int(value)) if is_whole else str(value)
 
 
-def _baselines() -> list[str]:
+def _head() -> str | None:
+    """The present commit; None outside a repository, and before its first commit."""
+    if not Path(".git").exists():
+        return None
+    return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
+
+
+def _baselines(head: str) -> list[str]:
     """The commits that experiments start from, the present one first."""
-    head = _git("rev-parse", "HEAD").strip()
-    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps").splitlines()
+    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps")
     # refs/exps/<2 digits of the commit>/<the other 38>/<name of the experiment>
-    starts = re.findall("^refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/", "\n".join(refs), re.M)
+    starts = re.findall("^refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/", refs, re.M)
     return list(dict.fromkeys([head, *map("".join, starts)]))
 
 
 def _git(*arguments: str) -> str:
     done = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    if done.returncode != 0:
+    if done.returncode > 1:  # 1: there is no such commit
         reason = " ".join(done.stderr.split())[:200]
         raise UserError(f"git {arguments[0]} does not work here: {reason}")
-    return done.stdout
+    return done.stdout.strip()

@@ -1,0 +1,135 @@
+"""The latent explorer: its decoder is Python's, by slider, square, button and key."""
+
+import re
+
+import pytest
+import torch
+
+from stages.dataset import load_images
+from tests.conftest import Project
+from tests.report.conftest import model_of, settled
+
+
+def mean_of(project: Project, label: int) -> list[float]:
+    """The posterior mean of the first test image of a class."""
+    test = load_images(project.folder / "data/test.safetensors")
+    with torch.no_grad():
+        means = model_of(project).encode(test.pixels[test.labels == label])[0]
+    return means[0].tolist()
+
+
+def latents(page) -> list[float]:
+    settled(page)
+    return page.evaluate("explorer.latents()")
+
+
+def shown(page) -> torch.Tensor:
+    settled(page)
+    pixels = page.evaluate(
+        "[...document.getElementById('digit').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    )
+    red, green, blue, alpha = torch.tensor(pixels).view(784, 4).T
+    assert red.equal(green)
+    assert red.equal(blue)
+    assert alpha.eq(255).all()
+    return red
+
+
+def decoded(project: Project, z: list[float]) -> torch.Tensor:
+    with torch.no_grad():
+        return 255 * model_of(project).decode(torch.tensor(z)).sigmoid()
+
+
+def test_the_digit_is_the_python_decoders(visit, either):
+    page = visit(either)
+    z = mean_of(either, 0)
+    before = shown(page)
+    assert decoded(either, z).std() > 30  # a picture
+    assert (before - decoded(either, z)).abs().max() <= 1
+    for dimension, value in (3, 1.5), (7, -2.0):
+        page.locator(f"#z{dimension}").fill(str(value))
+        z[dimension] = value
+    assert latents(page) == pytest.approx(z, abs=1e-6)
+    assert (shown(page) - decoded(either, z)).abs().max() <= 1
+    assert (shown(page) - before).abs().max() > 10
+
+
+def test_sliders_are_the_most_informative_first_and_far_enough(visit, large):
+    page = visit(large)
+    names = page.locator("#sliders label > span").all_inner_texts()
+    kl = [float(re.fullmatch(r"z\d+ · (\d+\.\d\d) nats", name)[1]) for name in names]
+    assert len(kl) == 40
+    assert kl == sorted(kl, reverse=True)
+    assert names[0] == "z17 · 3.90 nats"
+    slider = page.locator("#z17")
+    assert (float(slider.get_attribute("min")), float(slider.get_attribute("max"))) == (-5.5, 5.5)
+    slider.focus()
+    page.keyboard.press("Home")
+    page.keyboard.press("ArrowRight")
+    assert latents(page)[17] == pytest.approx(-5.45)
+    assert page.locator("label", has=slider).locator("output").inner_text() == "−5.45"
+
+
+def test_buttons_go_to_zero_to_a_class_and_to_draws_of_the_models_prior(visit, large):
+    page = visit(large)
+    page.get_by_role("button", name="7").click()
+    assert latents(page) == pytest.approx(mean_of(large, 7), abs=1e-6)
+    page.get_by_role("button", name="Zero").click()
+    assert latents(page) == [0] * 40
+    centres, draws = model_of(large).prior.means.detach(), set()
+    for _ in range(5):
+        page.get_by_role("button", name="Random digit").click()
+        draw = torch.tensor(latents(page))
+        assert (centres - draw).abs().amax(1).min() < 0.1
+        assert (shown(page) - decoded(large, draw.tolist())).abs().max() <= 1
+        draws.add(tuple(draw.tolist()))
+    assert len(draws) > 1
+
+
+def test_the_square_moves_two_dimensions_by_keys_and_by_pointer(visit, plain):
+    page = visit(plain)
+    page.get_by_label("Across").select_option("4")
+    page.get_by_label("Upwards").select_option("9")
+    page.get_by_role("button", name="Zero").click()
+    reach = float(page.locator("#z4").get_attribute("max"))
+    pad = page.locator("#pad")
+    pad.focus()
+    for key in "ArrowRight", "ArrowRight", "ArrowDown":
+        page.keyboard.press(key)
+    expected = [0.0] * 12
+    expected[4], expected[9] = reach / 15, -reach / 30
+    assert latents(page) == pytest.approx(expected, abs=1e-6)
+    assert pad.get_attribute("aria-valuetext") == f"z4 {reach / 15:.2f}, z9 −{reach / 30:.2f}"
+
+    box = pad.bounding_box()
+    page.mouse.move(box["x"] + box["width"] / 2, box["y"] + box["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 3 / 4, box["y"] + box["height"] / 4)
+    page.mouse.up()
+    page.mouse.move(box["x"], box["y"])
+    expected[4], expected[9] = reach / 2, reach / 2
+    assert latents(page) == pytest.approx(expected, abs=0.02)
+    page.get_by_label("Across").select_option("9")  # the other gives way
+    settled(page)
+    assert page.get_by_label("Upwards").input_value() == "4"
+
+
+def test_thirty_frames_a_second(visit, large):
+    seconds, frames, drawings = visit(large).evaluate(
+        """new Promise((done) => {
+          let frames = 0, drawings = 0;
+          const canvas = CanvasRenderingContext2D.prototype, draw = canvas.putImageData;
+          canvas.putImageData = function (...all) { drawings++; draw.apply(this, all); };
+          const began = performance.now();
+          requestAnimationFrame(function frame(now) {
+            if (now - began > 2000) return done([(now - began) / 1000, frames, drawings]);
+            frames++;
+            for (let i = 0; i < 3; i++)  // several changes, one drawing
+              explorer.set(explorer.latents().map(() => 2 * Math.random() - 1));
+            requestAnimationFrame(frame);
+          });
+        })"""
+    )
+    print(f"{drawings / seconds:.1f} frames a second")
+    assert drawings / seconds >= 30
+    assert drawings <= frames
