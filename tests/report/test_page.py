@@ -97,7 +97,9 @@ def test_the_page_may_not_load_anything(browser, plain, session_server):
     refused = page.evaluate(
         """(address) => new Promise((done) => {
           document.addEventListener("securitypolicyviolation", (event) => done(event.blockedURI));
-          new Image().src = address;
+          const image = new Image();
+          image.onload = image.onerror = () => setTimeout(() => done("asked for it"), 500);
+          image.src = address;
         })""",
         address,
     )
