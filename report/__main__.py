@@ -7,7 +7,7 @@ from report import charts
 from report.experiments import commit, compared
 from report.explorer import explorer
 from report.page import render
-from report.results import load_metrics, load_pictures, load_table
+from report.results import PICTURES, load_metrics, load_pictures, load_table
 from stages.dataset import load_images
 from stages.errors import UserError, run_stage
 from stages.files import write_atomically
@@ -52,6 +52,7 @@ def main() -> None:
         commit=commit(),
         metrics=metrics,
         pictures=pictures,
+        named_pictures=PICTURES,
         epochs=epochs,
         splits=splits,
         explorer=explorer(model, test, kl, params.evaluate.seed),

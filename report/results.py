@@ -25,7 +25,7 @@ COLUMNS = {
     "bounds": ["k", "bound", "stderr"],
     "units": ["dimension", "kl", "variance_of_mean"],
 }  # fmt: skip
-PICTURES = "samples", "reconstructions", "latent"
+PICTURES = "samples", "reconstructions", "latent", "interpolations", "traversals"
 
 
 @dataclass(frozen=True)

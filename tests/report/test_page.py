@@ -109,14 +109,15 @@ def test_the_page_may_not_load_anything(browser, plain, session_server):
 
 
 def test_epochs_are_in_numeric_order_and_other_pictures_shown(project, monkeypatch, visit):
-    for name in "epochs/10", "epochs/9", "epochs/draft", "traversals":
-        (project.folder / "plots/epochs").mkdir(exist_ok=True)
+    for name in "epochs/10", "epochs/9", "epochs/draft", "my_own":
         shutil.copy(project.folder / "plots/samples.png", project.folder / f"plots/{name}.png")
     monkeypatch.chdir(project.folder)
     main()
     page = visit(project)
-    assert page.locator(".strip figcaption").all_inner_texts() == ["epoch 9", "epoch 10"]
-    assert page.get_by_role("img", name="Traversals").is_visible()
+    assert page.locator(".strip figcaption").all_inner_texts() == [
+        f"epoch {epoch}" for epoch in (1, 2, 3, 9, 10)
+    ]
+    assert page.get_by_role("img", name="My own").is_visible()
 
 
 def test_without_a_commit_the_page_says_so(project, monkeypatch, visit):
