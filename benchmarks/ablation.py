@@ -31,10 +31,6 @@ CHANGES = [
     "train.gradient=reparameterized",
     "train.importance_samples=5 train.gradient=dreg",
     "train.decoder_bias=log_odds",
-    "train.kl_warmup_epochs=5",
-    "train.schedule=constant",
-    "train.schedule=constant train.ema=0.999",
-    "train.precision=float32",
 ]
 
 
