@@ -5,6 +5,7 @@ import math
 import torch
 from torch import Tensor
 
+from stages.measure import variance_over_images
 from stages.threads import adapt_threads
 from stages.vae import VAE, probabilities
 
@@ -26,7 +27,7 @@ def along(mean: Tensor, std: Tensor, dimensions: list[int], reach: float) -> Ten
     mean and std [N, latent]: the posteriors of N images.
     """
     center = mean.mean(0)
-    variance = (mean.square() + std.square()).mean(0) - center.square()
+    variance = variance_over_images(mean) + std.double().square().mean(0)
     far = torch.zeros(len(dimensions), len(center), device=mean.device)
     for row, dimension in enumerate(dimensions):
         far[row, dimension] = reach * math.sqrt(variance[dimension].item())
