@@ -15,10 +15,10 @@ def test_the_code_runs_after_dvc_repro(reproduced):
     assert "torch.Size([16, 28, 28]) torch.Size([100])" in done.stdout
 
 
-def test_the_files_and_folders_it_names_are_there():
+def test_the_files_and_folders_it_names_are_there(reproduced):
     links = re.findall(r"\]\(([^)#:]+)\)", README)
     named = re.findall(r"`((?:stages|tests|presets|plots|metrics|docs)/[\w/]+\.?\w*)`", README)
     assert len(links) > 3
     assert len(named) > 10
     for path in links + named:
-        assert (ROOT / path).exists(), path
+        assert (reproduced.folder / path).exists(), path
