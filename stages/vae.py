@@ -114,7 +114,7 @@ class VAE(nn.Module):
         so many draws, [N] in nats (Burda et al., eq. 8). `stages.measure` adds its errors.
         """
         x = self.rows(images)
-        posterior = self.encode(x)
+        posterior = self.posterior(self.encoder(x))
         bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
         for _ in range(draws):
             shape = posterior[0].shape

@@ -120,3 +120,10 @@ def test_a_missing_parameter_and_broken_yaml_are_named(tmp_path):
         load_params(path)
     with pytest.raises(UserError, match="is missing: run from the project's root"):
         load_params(tmp_path / "nowhere.yaml")
+
+
+def test_a_preset_is_the_same_after_any_other():
+    files = list((ROOT / "presets").iterdir())
+    named = [[line.partition("=")[0] for line in file.read_text().splitlines()] for file in files]
+    assert len(files) > 1
+    assert all(names == named[0] for names in named)

@@ -150,7 +150,7 @@ def test_a_model_is_not_measured_on_data_of_another_protocol(project):
     "settings",
     [
         ["model.prior=mixture", "train.importance_samples=3", "train.gradient=dreg"],
-        ["train.gradient=stl", "train.kl_warmup_epochs=2"],
+        ["train.gradient=stl", "train.kl_warmup_epochs=2", "train.grids=0"],
         ["model.residual=true", "model.hidden_dims=[64,64]", "train.ema=0.9", "train.keep=best"],
     ],
     ids=lambda settings: settings[0],
@@ -160,6 +160,8 @@ def test_every_objective_and_prior_runs(project, settings):
     arguments += ["-S", "train.kl_weight=1", "-S", "model.posterior=gaussian"]
     project.dvc("exp", "run", *arguments)
     assert metrics(project)["elbo"] < metrics(project)["log_likelihood"] < 0
+    assert any((project.folder / "plots/epochs").iterdir()) == ("train.grids=0" not in settings)
+    assert "up to date" in project.dvc("status")
 
 
 def test_a_bad_parameter_stops_every_stage_before_any_work(project):
