@@ -8,6 +8,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 export PATH := $(abspath $(BIN)):$(PATH)
+unexport PYTHONSAFEPATH # with it Python does not find the stages
 
 .PHONY: repro report test bench with-or-without-git
 

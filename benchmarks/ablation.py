@@ -12,10 +12,10 @@ import time
 from pathlib import Path
 
 from benchmarks.ours import changed, preset
-from stages.dataset import Images, load_images
-from stages.fitting import Run, fit, train_epoch
-from stages.measure import evaluate, in_numbers
-from stages.runtime import generator, start
+from vae.common.runtime import generator, start
+from vae.data.images import Images, load_images
+from vae.evaluation.bounds import evaluate, in_numbers
+from vae.training.loop import Run, fit, train_epoch
 
 EPOCHS = 10
 CHANGES = [
@@ -31,6 +31,8 @@ CHANGES = [
     "train.gradient=reparameterized",
     "train.importance_samples=5 train.gradient=dreg",
     "train.decoder_bias=log_odds",
+    "train.schedule=constant",
+    "train.precision=float32",
 ]
 
 

@@ -8,13 +8,12 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.ours import changed
-from stages.dataset import blocks, load_images
-from stages.fitting import Run, train_epoch
-from stages.measure import evaluate
-from stages.mlp import FlatAdam, by_input
-from stages.params import load_params
-from stages.runtime import generator, start
-from stages.vae import VAE
+from vae.common.params import load_params
+from vae.common.runtime import generator, start
+from vae.data.images import blocks, load_images
+from vae.evaluation.bounds import evaluate
+from vae.model.vae import VAE
+from vae.training.loop import Run, train_epoch
 
 
 def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
@@ -28,24 +27,28 @@ def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, fl
     return statistics.median(seconds[0]), statistics.median(seconds[1])
 
 
-def products_and_adam(model: VAE, optimizer: FlatAdam, batch_size: int) -> Callable[[], None]:
+def products_and_adam(run: Run, batch_size: int) -> Callable[[], None]:
     """A function that does the matrix products of one step, on inputs of the right shapes that are
     there already, and fused Adam.
     """
-    layers = [
-        (layer, *(torch.randn(batch_size, features) for features in layer.weight.shape[::-1]))
-        for mlp in (model.encoder, model.decoder)
-        for layer in mlp.layers
-    ]
+    first, *others = (
+        module for module in run.model.modules() if isinstance(module, torch.nn.Linear)
+    )
+    inputs = {
+        layer: [torch.randn(batch_size, features) for features in layer.weight.shape[::-1]]
+        for layer in (first, *others)
+    }
 
+    @torch.no_grad()
     def step() -> None:
-        for layer, x, _ in layers:
-            torch.addmm(layer.bias, x, layer.transposed)
-        for layer, x, y in reversed(layers):
-            torch.mm(y.t(), x, out=layer.weight_grad)
-            if layer is not model.encoder.layers[0]:
-                by_input(y, layer.weight)
-        optimizer.step(1e-3)
+        for layer, (x, _) in inputs.items():
+            layer(x)
+        for layer, (x, y) in reversed(inputs.items()):
+            layer.weight.grad = y.t() @ x
+            layer.bias.grad = y.sum(0)
+            if layer is not first:
+                y @ layer.weight
+        run.optimizer.step(1e-3)
 
     return step
 
@@ -62,9 +65,8 @@ def step(batch_size: int, portable: bool) -> tuple[float, float]:
     def epoch() -> None:
         train_epoch(run, images, stream, 1)
 
-    products = products_and_adam(run.model, run.optimizer, batch_size)
+    products = products_and_adam(run, batch_size)
 
-    @torch.inference_mode()
     def floor() -> None:
         for _ in range(steps):
             products()

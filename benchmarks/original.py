@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.usual_loop import UsualVAE
-from stages.dataset import load_images
+from vae.data.images import load_images
 
 
 class OriginalVAE(UsualVAE):

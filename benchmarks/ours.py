@@ -5,10 +5,10 @@ from pathlib import Path
 
 import yaml
 
-from stages.dataset import load_images
-from stages.fitting import Run, fit
-from stages.params import Params, load_params
-from stages.runtime import start
+from vae.common.params import Params, load_params
+from vae.common.runtime import start
+from vae.data.images import load_images
+from vae.training.loop import Run, fit
 
 
 def our_epochs() -> Callable[[], float]:

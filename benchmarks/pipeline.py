@@ -49,7 +49,7 @@ def overhead() -> tuple[float, float, float]:
 def peak_megabytes(stage: str, importance_samples: int = 20) -> float:
     """Of one stage on the real data, for one epoch, in a copy that is thrown away."""
     with tempfile.TemporaryDirectory() as folder:
-        for name in "stages", "data", "models":
+        for name in "stages", "vae", "data", "models":
             shutil.copytree(name, Path(folder, name))
         params = Path("params.yaml").read_text().replace("epochs: 15", "epochs: 1")
         samples = f"importance_samples: {importance_samples}"

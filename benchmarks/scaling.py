@@ -29,11 +29,11 @@ def measure(what: str, size: int) -> tuple[float, float]:
     from dataclasses import replace
 
     from benchmarks.ours import changed
-    from stages.dataset import load_images
-    from stages.fitting import Run, train_epoch
-    from stages.measure import evaluate
-    from stages.params import load_params
-    from stages.runtime import generator, start
+    from vae.common.params import load_params
+    from vae.common.runtime import generator, start
+    from vae.data.images import load_images
+    from vae.evaluation.bounds import evaluate
+    from vae.training.loop import Run, train_epoch
 
     start("cpu", "train.device")
     images = load_images("data/test.safetensors")

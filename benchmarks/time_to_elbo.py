@@ -11,11 +11,12 @@ from torch import Tensor
 
 from benchmarks.ours import preset
 from benchmarks.usual_loop import UsualGaussianVAE, UsualLoop
-from stages.dataset import load_images
-from stages.fitting import Run, fit
-from stages.measure import evaluate
-from stages.runtime import generator, start
-from stages.vae import VAE, Architecture
+from vae.common.runtime import generator, start
+from vae.data.images import load_images
+from vae.evaluation.bounds import evaluate
+from vae.model.architecture import Architecture
+from vae.model.vae import VAE
+from vae.training.loop import Run, fit
 
 
 def test_elbo(model: VAE) -> float:

@@ -1,8 +1,8 @@
 """The training loop that most public VAE examples have, on this project's network and data.
 
 DataLoader over a tensor, the encoder run once for each head as in the original, sigmoid + BCELoss,
-Adam as it comes. Its mathematics is the correct one of stages/vae.py, so that both loops do the
-same work; only how they do it differs.
+Adam as it comes. Its mathematics is the correct one of vae/model/objectives.py, so that both loops
+do the same work; only how they do it differs.
 """
 
 import torch

@@ -4,15 +4,17 @@ import json
 from pathlib import Path
 
 from report import charts
-from report.experiments import commit, compared
+from report.experiments import commit, comparable, compared
 from report.explorer import explorer
 from report.page import render
+from report.program import CannotRun
 from report.results import PICTURES, load_metrics, load_pictures, load_table
-from stages.dataset import load_images
-from stages.errors import UserError, run_stage
-from stages.files import write_atomically
-from stages.params import load_params
-from stages.vae import PIXELS, VAE
+from vae.common.errors import UserError, run_stage
+from vae.common.files import write_atomically
+from vae.common.params import load_params
+from vae.data.images import load_images
+from vae.model.architecture import PIXELS
+from vae.model.vae import VAE
 
 PAGE = Path("report.html")
 
@@ -32,10 +34,10 @@ def main() -> None:
     kl = [row["kl"] for row in sorted(units, key=lambda row: row["dimension"])]
     test = load_images("data/test.safetensors")
     experiments = compared(list(parameters))
-    drawn = [
-        experiment for experiment in experiments or []
-        if experiment.metrics and experiment.binarization == experiments[0].binarization
-    ]  # fmt: skip
+    try:
+        explored, obstacle = explorer(model, test, kl, params.evaluate.seed), None
+    except CannotRun as error:
+        explored, obstacle = None, str(error)
     figures = {
         "elbo": charts.training(training, "elbo"),
         "reconstruction": charts.training(training, "reconstruction"),
@@ -43,11 +45,12 @@ def main() -> None:
         "splits": charts.splits(splits),
         "bounds": charts.bounds(bounds),
         "units": charts.units(units),
-        "comparison": charts.comparison(drawn),
+        "comparison": charts.comparison(comparable(experiments or [])),
     }
     page = render(
-        layers=[PIXELS, *model.architecture.hidden_dims, model.architecture.latent_dim],
         architecture=model.architecture,
+        pixels=PIXELS,
+        dataset=model.dataset,
         binarization=model.binarization,
         commit=commit(),
         metrics=metrics,
@@ -55,7 +58,8 @@ def main() -> None:
         named_pictures=PICTURES,
         epochs=epochs,
         splits=splits,
-        explorer=explorer(model, test, kl, params.evaluate.seed),
+        explorer=explored,
+        obstacle=obstacle,
         experiments=experiments,
         parameters=parameters,
         charts={name: json.loads(figure.to_json()) for name, figure in figures.items()},

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from report.experiments import Experiment
-from stages.measure import ACTIVE_VARIANCE
+from vae.evaluation.bounds import ACTIVE_VARIANCE
 
 LONGEST_NAME = 18  # letters of an experiment's name on an axis
 NATS = "nats per image"

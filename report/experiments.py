@@ -9,7 +9,7 @@ from pathlib import Path
 import dvc.api
 from dvc.exceptions import DvcException
 
-from stages.errors import UserError
+from vae.common.errors import UserError
 
 METRICS = [
     "elbo", "elbo_stderr", "log_likelihood", "log_likelihood_stderr", "importance_samples", "kl",
@@ -23,7 +23,7 @@ class Experiment:
     state: str  # of one without metrics: failed, queued, running, or no metrics
     changes: dict[str, str]  # parameters that differ from the workspace's
     metrics: dict[str, float] | None
-    binarization: str | None
+    images: tuple[str, str | None]  # the data set, and how it was binarized
 
 
 def commit() -> str:
@@ -66,6 +66,13 @@ def select(rows: list[dict], parameters: list[str]) -> list[Experiment]:
     return found
 
 
+def comparable(experiments: list[Experiment]) -> list[Experiment]:
+    """Those with metrics of the same images as the first's, which is the workspace's: numbers of
+    another data set, or another binarization, mean something else.
+    """
+    return [one for one in experiments if one.metrics and one.images == experiments[0].images]
+
+
 def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) -> Experiment:
     values = {parameter: _cell(row, "params.yaml", parameter) for parameter in parameters}
     changes = {
@@ -76,9 +83,10 @@ def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) ->
     metrics = {metric: _cell(row, "metrics/test.json", metric) for metric in METRICS}
     whole = all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
     finished = row["State"] in (None, "Success")  # else the metrics are those it started from
-    binarization = _cell(row, "metrics/test.json", "binarization")
+    dataset = _cell(row, "metrics/test.json", "dataset") or "MNIST"  # once there was no other
+    images = dataset, _cell(row, "metrics/test.json", "binarization")
     state = "no metrics" if finished else row["State"].lower()
-    return Experiment(name, state, changes, metrics if whole and finished else None, binarization)
+    return Experiment(name, state, changes, metrics if whole and finished else None, images)
 
 
 def _cell(row: dict, file: str, name: str) -> float | str | None:

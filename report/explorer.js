@@ -1,46 +1,22 @@
-// Runs the decoder (stages/mlp.py) in the page: latents → pixel probabilities.
+// The latent space by hand: sliders, buttons and a square that set z, and the image drawn from it.
 "use strict";
 
 window.explorer = (() => {
   const element = (id) => document.getElementById(id);
   const model = JSON.parse(element("explorer-data").textContent);
-  const floats = (text) =>
-    new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-  const layers = model.layers.map(({ weight, bias, skips }) => ({
-    weight: floats(weight),
-    bias: floats(bias),
-    skips,
-  }));
+  const logits = decoder(model.program);
   const draws = floats(model.draws);
-  const digits = Object.entries(model.digits).map(([label, mean]) => [label, floats(mean)]);
+  const classes = Object.entries(model.classes).map(([label, mean]) => [label, floats(mean)]);
   const signed = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
 
   const z = new Float32Array(model.latent);
 
-  function linear({ weight, bias }, x) {
-    return bias.map((start, row) => {
-      let sum = start;
-      for (let i = 0, at = row * x.length; i < x.length; i++, at++) sum += weight[at] * x[i];
-      return sum;
-    });
-  }
-
-  function logits() {
-    let x = z;
-    for (const layer of layers.slice(0, -1)) {
-      const active = linear(layer, x).map((value) => Math.max(value, 0));
-      x = layer.skips ? active.map((value, i) => value + x[i]) : active;
-    }
-    return linear(layers.at(-1), x);
-  }
-
-  // The digit.
-  const context = element("digit").getContext("2d", { willReadFrequently: true }); // no GPU
+  const context = element("image").getContext("2d", { willReadFrequently: true }); // no GPU
   const image = context.createImageData(28, 28);
   image.data.fill(255);
 
-  function drawDigit() {
-    logits().forEach((logit, pixel) => {
+  function drawImage() {
+    logits(z).forEach((logit, pixel) => {
       image.data.fill(255 / (1 + Math.exp(-logit)), 4 * pixel, 4 * pixel + 3);
     });
     context.putImageData(image, 0, 0);
@@ -48,7 +24,7 @@ window.explorer = (() => {
 
   // Drawn once a frame, however often z changes.
   let waiting = false;
-  const drawings = [drawDigit];
+  const drawings = [drawImage];
 
   function changed() {
     if (waiting) return;
@@ -94,7 +70,7 @@ window.explorer = (() => {
     const draw = Math.floor((Math.random() * draws.length) / model.latent);
     set(draws.subarray(draw * model.latent, (draw + 1) * model.latent));
   });
-  for (const [label, mean] of digits) {
+  for (const [label, mean] of classes) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", textContent: label });
     button.addEventListener("click", () => set(mean));
@@ -114,7 +90,7 @@ window.explorer = (() => {
       });
     }
 
-    const marks = digits.map(([label, mean]) => [document.createElement("span"), label, mean]);
+    const marks = classes.map(([label, mean]) => [document.createElement("span"), label, mean]);
     for (const [mark, label] of marks) {
       mark.textContent = label;
       mark.setAttribute("aria-hidden", "true");
@@ -161,6 +137,6 @@ window.explorer = (() => {
   }
 
   if (element("pad")) addPad(element("pad"));
-  set(digits[0][1]);
+  set(classes[0][1]);
   return { latents: () => [...z], set };
 })();

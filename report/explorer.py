@@ -1,25 +1,24 @@
 """What the page needs to run the decoder by itself, and latents to start from."""
 
-import base64
 import math
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
 
-from stages.dataset import Images
-from stages.runtime import generator
-from stages.vae import VAE
+from report.program import in_base64, program
+from vae.common.runtime import generator
+from vae.data.images import Images
+from vae.model.vae import VAE
 
 DRAWS = 200  # of the prior
 REACH = 3.0  # of a slider, at least: standard deviations of the standard prior
 
 
 def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
-    """For explorer.js. Numbers of many as base64 of little-endian float32: each layer's weight
-    [out, in] and bias [out]; `draws` [DRAWS, latent] of the model's prior; `digits`, by label, the
-    posterior mean [latent] of the first test image of that class. `order` has the dimensions by
-    their `kl` [latent], largest first; `reach` is where the sliders end.
+    """For explorer.js: the decoder's `program`; `draws` [DRAWS, latent] of the model's prior;
+    `classes`, by label, the posterior mean [latent] of the first test image of that class. These
+    are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
+    the sliders end. Raises CannotRun if the page cannot run the decoder.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():
@@ -29,22 +28,14 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         pixels = test.binary(generator("cpu", seed, "test pixels"))
         labels = test.labels.tolist()
         first = {label: labels.index(label) for label in sorted(set(labels))}
-        means = model.encode(pixels[list(first.values())])[0]
+        means = model.encode(pixels[list(first.values())]).mean
     farthest = max(draws.abs().max().item(), means.abs().max().item())
-    linears = list(model.decoder)[::2]
     return {
-        "layers": [
-            {"weight": _base64(linear.weight), "bias": _base64(linear.bias), "skips": skips}
-            for linear, skips in zip(linears, model.decoder.skips, strict=True)
-        ],
+        "program": program(model.decoder, latent),
         "latent": latent,
         "kl": list(kl),
         "order": sorted(range(latent), key=lambda dimension: -kl[dimension]),
         "reach": max(REACH, math.ceil(2 * farthest) / 2),
-        "draws": _base64(draws),
-        "digits": {label: _base64(mean) for label, mean in zip(first, means, strict=True)},
+        "draws": in_base64(draws),
+        "classes": {label: in_base64(mean) for label, mean in zip(first, means, strict=True)},
     }
-
-
-def _base64(tensor: Tensor) -> str:
-    return base64.b64encode(tensor.detach().numpy().astype("<f4").tobytes()).decode()

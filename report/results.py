@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from stages.errors import UserError
+from vae.common.errors import UserError
 
 METRICS = [
     "elbo", "elbo_stderr", "reconstruction", "kl", "log_likelihood", "log_likelihood_stderr",

@@ -8,16 +8,17 @@ import math
 
 import torch
 
-from stages.dataset import Images, load_images
-from stages.errors import UserError, run_stage
-from stages.files import write_csv, write_json
-from stages.measure import Evaluation, active_units, evaluate, in_numbers, units
-from stages.params import load_params
-from stages.pictures import save_grid, save_latent_map
-from stages.runtime import generator, start
-from stages.statistics import mean_and_stderr
-from stages.vae import PIXELS, VAE
-from stages.walks import STEPS, along, between, decoded
+from vae.common.errors import UserError, run_stage
+from vae.common.files import write_csv, write_json
+from vae.common.params import load_params
+from vae.common.runtime import generator, start
+from vae.common.statistics import mean_and_stderr
+from vae.data.images import Images, load_images
+from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
+from vae.evaluation.pictures import save_grid, save_latent_map
+from vae.evaluation.walks import STEPS, along, between, decoded
+from vae.model.architecture import PIXELS
+from vae.model.vae import VAE
 
 SPLITS = "train", "validation", "test"
 COMPARED = 5000, 100  # images of the other splits, and draws, for plots/splits.csv
@@ -28,15 +29,15 @@ TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviatio
 
 def main() -> None:
     params = load_params().evaluate
-    device = start(params.device, "evaluate.device")
+    device = start(params.device, "evaluate.device", params.numerics == "portable")
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
     for name, images in splits.items():
-        if images.binarization != model.binarization:
+        if (images.dataset, images.binarization) != (model.dataset, model.binarization):
             raise UserError(
-                f"data/{name}.safetensors is binarized as {images.binarization!r}, the model was "
-                f"trained on {model.binarization!r}: their numbers mean different things.\n"
-                f"Make both again: dvc repro"
+                f"data/{name}.safetensors is {images.dataset}, binarized: {images.binarization}; "
+                f"the model was trained on {model.dataset}, binarized: {model.binarization}.\n"
+                f"Their numbers mean different things. Make both again: dvc repro"
             )
 
     def measured(name: str, images: int, importance_samples: int) -> Evaluation:
@@ -61,6 +62,7 @@ def main() -> None:
         "effective_samples": round(result.effective_samples.median().item(), 1),
         "bits_per_dimension": round(-numbers["log_likelihood"] / (PIXELS * math.log(2)), 4),
         "active_units": active_units(result.posterior[0]),
+        "dataset": model.dataset,
         "binarization": model.binarization,
     }
     write_json("metrics/test.json", metrics)
@@ -72,7 +74,7 @@ def main() -> None:
         spread = result.spread(bound)
         rows.append({"k": bound.k, "bound": value, "stderr": stderr, "spread": spread})
     write_csv("plots/bounds.csv", rows)
-    of_units = units(*result.posterior)
+    of_units = units(result.posterior)
     write_csv("plots/units.csv", of_units)
     draw_pictures(
         model, result, test, metrics, {unit["dimension"]: unit["kl"] for unit in of_units}
@@ -91,10 +93,10 @@ def draw_pictures(
     shown = images[:PICTURED]
     save_grid(
         "plots/reconstructions.png", torch.cat([shown, decoded(model, mean[:PICTURED])]), PICTURED,
-        f"Test images and their reconstructions, {elbo}",
+        f"{model.dataset} test images and their reconstructions, {elbo}",
         row_labels=["image", "at the\nposterior\nmean"],
     )  # fmt: skip
-    save_latent_map("plots/latent.png", mean.numpy(), test.labels.numpy())
+    save_latent_map("plots/latent.png", mean.numpy(), test.labels.numpy(), model.dataset)
 
     pairs = list(zip(range(0, PAIRED, 2), range(1, PAIRED, 2), strict=True))[: len(images) // 2]
     first, second = torch.tensor(pairs).T
@@ -103,8 +105,8 @@ def draw_pictures(
     save_grid(
         "plots/interpolations.png",
         torch.cat([ends[0], on_the_way, ends[1]], dim=1).flatten(0, 1), STEPS + 2,
-        f"From test image (left) to test image (right), decoded along the line between their "
-        f"posterior means; {elbo}",
+        f"From one {model.dataset} test image (left) to another (right), decoded along the line "
+        f"between their posterior means; {elbo}",
         row_labels=[f"{labels[a]} to {labels[b]}" for a, b in pairs],
     )  # fmt: skip
 
@@ -112,8 +114,8 @@ def draw_pictures(
     save_grid(
         "plots/traversals.png",
         decoded(model, along(mean, std, strongest, REACH)), STEPS,
-        f"One latent dimension at a time, {REACH:g} standard deviations to each side; "
-        f"{metrics['active_units']} of {len(kl)} dimensions are active",
+        f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
+        f"side; {metrics['active_units']} of {len(kl)} dimensions are active",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""Downloads MNIST, binarizes it, and holds out a validation set.
+"""Finds the data set, binarizes it, and holds out a validation set.
 
 Writes data/train.safetensors, data/validation.safetensors and data/test.safetensors.
 """
@@ -6,12 +6,11 @@ Writes data/train.safetensors, data/validation.safetensors and data/test.safeten
 import torch
 from torch import Tensor
 
-from stages.dataset import binarize
-from stages.errors import UserError, run_stage
-from stages.files import save_tensors
-from stages.mnist import load_mnist
-from stages.params import Prepare, load_params
-from stages.runtime import generator
+from vae.common.errors import UserError, run_stage
+from vae.common.params import Prepare, load_params
+from vae.common.runtime import generator
+from vae.data.datasets import load_dataset
+from vae.data.images import binarize, save_images
 
 
 def split(count: int, validation_size: int, seed: int) -> tuple[Tensor, Tensor]:
@@ -22,7 +21,7 @@ def split(count: int, validation_size: int, seed: int) -> tuple[Tensor, Tensor]:
     if validation_size >= count:
         raise UserError(
             f"prepare.validation_size = {validation_size}: "
-            f"MNIST has {count} training images; allowed are 1 to {count - 1}"
+            f"there are {count} training images; allowed are 1 to {count - 1}"
         )
     order = torch.randperm(count, generator=generator("cpu", seed, "split"))
     return order[validation_size:].sort().values, order[:validation_size].sort().values
@@ -42,11 +41,10 @@ def pixels(images: Tensor, name: str, params: Prepare) -> Tensor:
 
 def main() -> None:
     params = load_params().prepare
-    mnist = load_mnist(params.mirror)
-    images, labels = mnist["train-images-idx3-ubyte"], mnist["train-labels-idx1-ubyte"]
+    title, (images, labels), test = load_dataset(params.dataset, params.mirror)
     train, validation = split(len(images), params.validation_size, params.seed)
 
-    metadata = {"dataset": "MNIST", "binarization": params.binarization}
+    metadata = {"dataset": title, "binarization": params.binarization}
     if params.binarization == "threshold":
         metadata["threshold"] = str(params.threshold)
     else:
@@ -54,12 +52,11 @@ def main() -> None:
     for name, split_images, split_labels in [
         ("train", images[train], labels[train]),
         ("validation", images[validation], labels[validation]),
-        ("test", mnist["t10k-images-idx3-ubyte"], mnist["t10k-labels-idx1-ubyte"]),
+        ("test", *test),
     ]:
-        tensors = {"images": pixels(split_images, name, params), "labels": split_labels}
-        kind = "intensities" if tensors["images"].max() > 1 else "binary"
-        save_tensors(f"data/{name}.safetensors", tensors, metadata | {"pixels": kind})
-        print(f"data/{name}.safetensors: {len(split_labels):,} images")
+        path = f"data/{name}.safetensors"
+        save_images(path, pixels(split_images, name, params), split_labels, metadata)
+        print(f"{path}: {len(split_labels):,} images")
 
 
 if __name__ == "__main__":

@@ -1,12 +1,12 @@
-"""Draws new digits: z from the prior, through the decoder. Writes plots/samples.png."""
+"""Draws new images: z from the prior, through the decoder. Writes plots/samples.png."""
 
 import torch
 
-from stages.errors import run_stage
-from stages.params import load_params
-from stages.pictures import save_grid
-from stages.runtime import generator, start
-from stages.vae import VAE
+from vae.common.errors import run_stage
+from vae.common.params import load_params
+from vae.common.runtime import generator, start
+from vae.evaluation.pictures import save_grid
+from vae.model.vae import VAE
 
 
 def main() -> None:
@@ -16,7 +16,7 @@ def main() -> None:
     with torch.no_grad():
         digits = model.sample(params.num_images, generator(device, params.seed, "latents"))
     shape = model.architecture
-    title = f"New digits: {shape.latent_dim} dimensions, {shape.prior} prior"
+    title = f"New {model.dataset} images: {shape.latent_dim} dimensions, {shape.prior} prior"
     save_grid("plots/samples.png", digits.cpu().numpy(), params.columns, title)
 
 

@@ -8,14 +8,14 @@ import sys
 import time
 from pathlib import Path
 
-from stages.checkpoint import Checkpoint, fingerprint
-from stages.dataset import load_images
-from stages.errors import run_stage
-from stages.files import write_csv, write_json
-from stages.fitting import Run, final_metrics, fit
-from stages.params import load_params
-from stages.runtime import start
-from stages.tiles import save_tiles
+from vae.common.errors import run_stage
+from vae.common.files import write_csv, write_json
+from vae.common.params import load_params
+from vae.common.runtime import start
+from vae.data.images import load_images
+from vae.evaluation.tiles import save_tiles
+from vae.training.checkpoint import Checkpoint, fingerprint
+from vae.training.loop import Run, final_metrics, fit
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")
@@ -24,7 +24,9 @@ EPOCHS = Path("plots/epochs")
 def loaded_modules() -> list[str]:
     """The files of this project's code that training uses."""
     return sorted(
-        module.__file__ for name, module in sys.modules.items() if name.startswith("stages.")
+        module.__file__
+        for name, module in sys.modules.items()
+        if name.partition(".")[0] in ("stages", "vae") and module.__file__
     )
 
 
@@ -50,8 +52,8 @@ def main() -> None:
 
     run = Run.new(params, train)
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
-    run.rows = checkpoint.restore(run.state())
-    if run.rows:
+    if saved := checkpoint.read():
+        run.restore(*saved)
         done = len(run.rows)
         print(f"going on after epoch {done} of {epochs}, where training stopped", flush=True)
         write_csv("plots/training.csv", run.rows)

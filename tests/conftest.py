@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from stages import mnist
+from vae.data.datasets import SHA256
 
 ROOT = Path(__file__).parent.parent
 TRAIN_IMAGES, TEST_IMAGES = 240, 60
@@ -75,21 +75,27 @@ def serve(files: dict[str, bytes]):
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     server.files, server.requests, server.announced_but_not_sent = dict(files), [], 0
     server.url = f"http://127.0.0.1:{server.server_port}"
-    threading.Thread(target=server.serve_forever, daemon=True).start()
+    options = {"poll_interval": 0.02}  # which is how long it takes to shut down
+    threading.Thread(target=server.serve_forever, kwargs=options, daemon=True).start()
     return server
 
 
+@pytest.fixture(scope="session")
+def small_gzipped(small_files) -> dict[str, bytes]:
+    return {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in small_files.items()}
+
+
 @pytest.fixture
-def server(small_files):
+def server(small_gzipped):
     """Serves the small files gzipped, as MNIST's mirrors do; `.files` may be changed."""
-    server = serve({f"{name}.gz": gzip.compress(data) for name, data in small_files.items()})
+    server = serve(small_gzipped)
     yield server
     server.shutdown()
 
 
 @pytest.fixture(scope="session")
-def session_server(small_files):
-    server = serve({f"{name}.gz": gzip.compress(data) for name, data in small_files.items()})
+def session_server(small_gzipped):
+    server = serve(small_gzipped)
     yield server
     server.shutdown()
 
@@ -163,17 +169,30 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory, session_server, small_digests) -> Project:
+def reproduced(tmp_path_factory, session_server, small_digests, small_gzipped) -> Project:
     """A project after `dvc repro`, everything committed. Not to be changed: see `project`."""
     folder = tmp_path_factory.mktemp("reproduced") / "project"
     unwanted = shutil.ignore_patterns(
-        ".git", ".venv", "cache", "tmp", "*.safetensors", "__pycache__", "config.local", ".*_cache"
+        ".git",
+        ".venv",
+        "cache",
+        "tmp",
+        "*.safetensors",
+        "__pycache__",
+        "config.local",
+        ".*_cache",
+        ".checkpoints",
+        "epochs",
     )
     shutil.copytree(ROOT, folder, ignore=unwanted)
     project = Project(folder)
     for name, digest in small_digests.items():
-        project.set(mnist.SHA256[name], digest, "stages/mnist.py")
-    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "stages/mnist.py")
+        project.set(SHA256[name], digest, "vae/data/datasets.py")
+    # FashionMNIST and KMNIST are the same small files, under digests of their own.
+    digests = {name: hashlib.md5(content).hexdigest() for name, content in small_gzipped.items()}
+    published = 'dict(resolve_name(f"torchvision.datasets:{self.title}").resources)'
+    project.set(published, repr(digests), "vae/data/datasets.py")
+    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "vae/data/sources.py")
     project.set("mirror: null", f"mirror: {session_server.url}")
     for old, new in SMALL_PARAMS.items():
         project.set(old, new)

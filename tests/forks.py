@@ -13,7 +13,7 @@ import signal
 import sys
 from fnmatch import fnmatch
 
-from stages.errors import run_stage
+from vae.common.errors import run_stage
 
 STAGES = {
     name: importlib.import_module(f"stages.{name}")

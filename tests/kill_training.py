@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from stages import train
-from stages.errors import run_stage
+from vae.common.errors import run_stage
 
 CURVES, OUTPUT = Path("plots/training.csv"), Path("output.tmp")
 

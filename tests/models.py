@@ -1,19 +1,27 @@
 """Small models and images for the tests of the mathematics."""
 
+from dataclasses import replace
+
 import torch
+import yaml
 
-from stages.vae import PIXELS, VAE, Architecture
+from tests.conftest import ROOT
+from vae import VAE
+from vae.common.params import Params
+from vae.data.images import Images
+from vae.model.architecture import PIXELS, POSTERIORS, Architecture
 
-POSTERIORS = ["bounded", "gaussian"]
+__all__ = ["POSTERIORS", "params", "prepared", "random_images", "small_vae"]
+SMALL = Architecture((20, 10), 3, "gaussian", channels=2)
 
 
-def small_vae(posterior: str = "gaussian", latent_dim: int = 3, spread: float = 1.0) -> VAE:
-    """A VAE with random weights in double precision; `spread` scales what z does to the pixels."""
+def small_vae(spread: float = 1.5, **architecture) -> VAE:
+    """A VAE with random weights, `spread` times as far from zero as usual, in double precision."""
     torch.manual_seed(0)
-    model = VAE(Architecture([20, 10], latent_dim, posterior)).double()
-    for parameter in model.parameters():
-        parameter.data.mul_(1.5)
-    model.decoder[-1].weight.data.mul_(spread)
+    model = VAE(replace(SMALL, **architecture)).double()
+    with torch.no_grad():
+        for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
+            parameter *= spread
     return model
 
 
@@ -22,5 +30,15 @@ def random_images(count: int, seed: int = 1) -> torch.Tensor:
     return (torch.rand(count, PIXELS, generator=generator) < 0.3).double()
 
 
-def encode(model: VAE, x: torch.Tensor):
-    return model.posterior(model.encoder(x))  # `encode` would make floats of the doubles
+def prepared(count: int) -> Images:
+    """Images as the stage `prepare` writes them."""
+    labels = torch.arange(count, dtype=torch.uint8) % 10
+    return Images(random_images(count).to(torch.uint8), labels, False, "MNIST", "threshold 128")
+
+
+def params(model: dict | None = None, **train) -> Params:
+    """The defaults of params.yaml, but for a small model, and with changes."""
+    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content["model"] |= {"hidden_dims": [20, 10], "latent_dim": 3, "channels": 2} | (model or {})
+    content["train"] |= train
+    return Params.model_validate(content)

@@ -1,6 +1,13 @@
 """The same bits whatever the number of threads and the instruction set."""
 
+import json
+import os
+import subprocess
+import sys
+
 import pytest
+
+from tests.conftest import ROOT
 
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",
@@ -9,13 +16,28 @@ AVX2 = {
 }
 
 
+def digests(folder, **surroundings: str) -> dict[str, str]:
+    # A temporary folder of its own, or other tests' stages would get their share of the threads.
+    env = os.environ | {"TMPDIR": str(folder)} | surroundings
+    command = [sys.executable, "-m", "tests.bits"]
+    return json.loads(subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=-1).stdout)
+
+
+@pytest.fixture(scope="session")
+def on_one_thread(tmp_path_factory) -> dict[str, str]:
+    return digests(tmp_path_factory.mktemp("one"), OMP_NUM_THREADS="1")
+
+
 @pytest.mark.parametrize(
     "surroundings",
-    [{"OMP_NUM_THREADS": "1"}, {"OMP_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "1"} | AVX2],
-    ids=["one thread", "three threads", "AVX2"],
+    [{"OMP_NUM_THREADS": "2"}, {"OMP_NUM_THREADS": "3"}, {"OMP_NUM_THREADS": "1"} | AVX2],
+    ids=["two threads", "three threads", "AVX2"],
 )
-def test_outputs_are_the_same_bytes(reproduced, project, tmp_path, surroundings):
-    # A temporary folder of its own, or other tests' stages would get their share of the threads.
+def test_every_model_and_objective_trains_to_the_same_bits(on_one_thread, tmp_path, surroundings):
+    assert digests(tmp_path, **surroundings) == on_one_thread
+
+
+def test_outputs_are_the_same_bytes(reproduced, project, tmp_path):
     for stage in "train", "evaluate", "sample":
-        project.stage(stage, TMPDIR=str(tmp_path), **surroundings)
+        project.stage(stage, TMPDIR=str(tmp_path), OMP_NUM_THREADS="1", **AVX2)
         assert project.outputs(stage) == reproduced.outputs(stage)

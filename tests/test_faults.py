@@ -14,8 +14,8 @@ import socket
 import pytest
 from safetensors.torch import load_file, save_file
 
-from stages.files import load_tensors
 from tests.conftest import Project
+from vae.common.files import load_tensors
 
 IMAGES = "train-images-idx3-ubyte.gz"
 

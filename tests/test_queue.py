@@ -2,13 +2,8 @@
 
 import csv
 import io
-import os
 import time
 
-import pytest
-import torch
-
-from stages.threads import Share
 from tests.conftest import Project
 
 
@@ -58,48 +53,3 @@ def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
     project.dvc("exp", "branch", "seed2", "kept")
     kept = project.run("git", "show", "kept:metrics/train.json").stdout
     assert kept.encode() == serial["seed2"]
-
-
-@pytest.fixture
-def nobody_else(tmp_path, monkeypatch):
-    """No stage outside the test is counted, and torch's threads are afterwards what they were."""
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    threads = torch.get_num_threads()
-    yield
-    torch.set_num_threads(threads)
-
-
-def test_processors_are_shared_among_stages_at_work(nobody_else, monkeypatch):
-    monkeypatch.setattr("os.cpu_count", lambda: 8)
-    mine = Share(portable=False)
-    mine.available = 8
-    assert mine.count() == 8
-    read, write = os.pipe()
-    children = []
-    for _ in range(3):
-        children.append(os.fork())
-        if children[-1] == 0:
-            Share(portable=False)
-            os.write(write, b"x")
-            time.sleep(60)
-            os._exit(0)
-        os.read(read, 1)
-    assert mine.count() == 2
-    os.kill(children[0], 9)
-    os.waitpid(children[0], 0)
-    assert mine.count() == 2  # 8 // 3
-    for child in children[1:]:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-    assert mine.count() == 8
-
-
-def test_threads_follow_the_rows_where_bits_would_show_them(nobody_else):
-    share = Share(portable=True)
-    share.available = 16
-    share.counted, share.share = time.monotonic() + 1000, 16
-    asked = []
-    for rows in 32, 31, 500:
-        share.adapt(rows)
-        asked.append(share.threads)
-    assert asked == [4, 1, 4]

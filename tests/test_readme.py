@@ -17,7 +17,7 @@ def test_the_code_runs_after_dvc_repro(reproduced):
 
 def test_the_files_and_folders_it_names_are_there(reproduced):
     links = re.findall(r"\]\(([^)#:]+)\)", README)
-    named = re.findall(r"`((?:stages|tests|presets|plots|metrics|docs)/[\w/]+\.?\w*)`", README)
+    named = re.findall(r"`((?:stages|vae|tests|presets|plots|metrics|docs)/[\w/]+\.?\w*)`", README)
     assert len(links) > 3
     assert len(named) > 10
     for path in links + named:

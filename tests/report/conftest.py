@@ -1,20 +1,29 @@
 """Pages of small projects, opened in a real browser (Chromium, where there is one)."""
 
+import contextlib
+import math
+import os
 import shutil
+from pathlib import Path
+from unittest.mock import patch
 
+import dvc.api
 import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
-from stages.files import write_csv
-from stages.vae import VAE, Architecture
+from report.__main__ import main
 from tests.conftest import Project
+from vae.common.files import write_csv
+from vae.model.architecture import Architecture
+from vae.model.vae import VAE
 
 BROWSERS = "chromium", "chromium-browser", "google-chrome"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+IMAGE = "<img src=x onerror=alert(1)>"
 
 
 @pytest.fixture(scope="session")
@@ -28,60 +37,77 @@ def browser():
         browser.close()
 
 
-@pytest.fixture
-def visit(browser):
-    """Opens a project's page, of which the test then may do what it likes: it must have asked for
-    nothing but itself, and reported no error.
-    """
-    contexts, seen = [], []
+@pytest.fixture(scope="session")
+def seen() -> list[str]:
+    """What pages printed, raised, and asked for other than themselves."""
+    return []
 
-    def visit(project: Project, width: int = 1280, scheme: str = "light"):
-        size = {"width": width, "height": 800}
-        contexts.append(browser.new_context(viewport=size, color_scheme=scheme))
-        page = contexts[-1].new_page()
-        address = (project.folder / "report.html").as_uri()
-        page.on("console", lambda message: seen.append(message.text))
-        page.on("pageerror", lambda error: seen.append(str(error)))
-        page.on("dialog", lambda dialog: (seen.append("a dialog"), dialog.dismiss()))
-        page.on("request", lambda request: request.url == address or seen.append(request.url))
-        page.set_default_timeout(10_000)
-        page.goto(address)
-        page.wait_for_selector("#chart-units svg", state="attached")
-        return page
+
+@pytest.fixture(scope="session")
+def opened(browser, seen) -> dict:
+    """Pages by project and width, since opening one takes seconds: tests share them."""
+    return {}
+
+
+@pytest.fixture
+def visit(browser, seen, opened):
+    """Opens a project's page, of which the test then may do what it likes: it must have asked for
+    nothing but itself, and reported no error. The explorer is where an earlier test left it.
+    """
+
+    def visit(project: Project, width: int = 1280):
+        if (project.folder, width) not in opened:
+            size = {"width": width, "height": 800}
+            page = browser.new_context(viewport=size, color_scheme="light").new_page()
+            address = (project.folder / "report.html").as_uri()
+            page.on("console", lambda message: seen.append(message.text))
+            page.on("pageerror", lambda error: seen.append(str(error)))
+            page.on("dialog", lambda dialog: (seen.append("a dialog"), dialog.dismiss()))
+            page.on("request", lambda request: request.url == address or seen.append(request.url))
+            page.set_default_timeout(10_000)
+            page.goto(address)
+            page.wait_for_selector("#chart-units svg", state="attached")
+            opened[project.folder, width] = page
+        return opened[project.folder, width]
 
     yield visit
-    for context in contexts:
-        context.close()
-    assert seen == []
+    found = seen.copy()
+    seen.clear()
+    assert found == []
 
 
-def copied(project: Project, folder) -> Project:
+def report(project: Project) -> None:
+    """What `python -m report` does in the project, without the seconds that imports take."""
+    with contextlib.chdir(project.folder), patch.dict(os.environ, project.env):
+        main()
+
+
+def copied(project: Project, folder: Path) -> Project:
     shutil.copytree(project.folder, folder / "project", symlinks=True)
     return Project(folder / "project")
 
 
-def reported(project: Project, folder, model: VAE) -> Project:
-    """A copy, with the page of another model."""
+@torch.no_grad()
+def untrained(architecture: Architecture, dataset: str = "MNIST") -> VAE:
+    """The decoder's weights are random and large, so that its images differ and have contrast."""
+    torch.manual_seed(0)
+    model = VAE(architecture)
+    model.dataset, model.binarization = dataset, "threshold 128"
+    for parameter in model.decoder.parameters():
+        parameter.normal_(0, 1.5 / math.sqrt(parameter[0].numel()))
+    return model
+
+
+def reported(project: Project, folder: Path, model: VAE) -> Project:
+    """A copy of the project with another model, committed, and its page."""
     project = copied(project, folder)
-    model.binarization = "threshold 128"
     model.save(project.folder / "models/vae.safetensors")
     kl = [dimension * 7 % 40 / 10 for dimension in range(model.architecture.latent_dim)]
     rows = [{"dimension": i, "kl": kl, "variance_of_mean": kl} for i, kl in enumerate(kl)]
     write_csv(project.folder / "plots/units.csv", rows)
     project.run("git", "commit", "-qam", "units")
-    done = project.run("python", "-m", "report")
-    assert done.stdout == f"{project.folder}/report.html\n"
+    report(project)
     return project
-
-
-@torch.no_grad()
-def untrained(architecture: Architecture) -> VAE:
-    """Its decoder's weights are large, so that pixels differ and change."""
-    torch.manual_seed(0)
-    model = VAE(architecture)
-    for parameter in model.decoder.parameters():
-        parameter *= 3
-    return model
 
 
 @pytest.fixture(scope="session")
@@ -99,8 +125,38 @@ def large(reproduced, tmp_path_factory) -> Project:
     return reported(reproduced, tmp_path_factory.mktemp("large"), model)
 
 
-@pytest.fixture(params=["plain", "large"])
-def either(request) -> Project:
+@pytest.fixture(scope="session")
+def convolutional(reproduced, tmp_path_factory) -> Project:
+    model = untrained(Architecture((), 12, "gaussian", network="conv"), "FashionMNIST")
+    return reported(reproduced, tmp_path_factory.mktemp("convolutional"), model)
+
+
+@pytest.fixture(scope="session")
+def unusual(reproduced, tmp_path_factory) -> Project:
+    """Wherever the page has text that someone else can choose, it is markup; and there are more
+    pictures than those of every project.
+    """
+    project = copied(reproduced, tmp_path_factory.mktemp("unusual"))
+    project.set("mirror: ", f"mirror: https://</script>{IMAGE} #")
+    project.dvc("exp", "save", "-n", "<b>bold<script>alert(1)<b>" + "x" * 80)
+    project.run("git", "commit", "-qam", "the experiment starts from an earlier commit now")
+    project.set("train,", f"<b></script>{IMAGE},", "plots/splits.csv")
+    project.set("</script>", "</script><!--", "params.yaml")
+    for name in "epochs/10", "epochs/9", "epochs/draft", "my_own", IMAGE:
+        shutil.copy(project.folder / "plots/samples.png", project.folder / f"plots/{name}.png")
+    listed = dvc.api.exp_show
+
+    def with_another(**options) -> list[dict]:  # DVC refuses such a name, Git does not
+        rows = listed(**options)
+        return [*rows, rows[-1] | {"Experiment": "<svg/onload=alert(1)>"}]
+
+    with patch.object(dvc.api, "exp_show", with_another):
+        report(project)
+    return project
+
+
+@pytest.fixture(params=["plain", "large", "convolutional"])
+def each(request) -> Project:
     return request.getfixturevalue(request.param)
 
 

@@ -2,30 +2,32 @@
 
 import pytest
 
-from report.__main__ import main
-from report.experiments import select
-from stages.errors import UserError
-from tests.report.conftest import copied
+from report.experiments import comparable, select
+from tests.report.conftest import report, untrained
+from vae.common.errors import UserError
+from vae.model.architecture import Architecture
 
 INPUTS = [
     "metrics/test.json", "plots/training.csv", "plots/splits.csv", "plots/bounds.csv",
     "plots/units.csv", "plots/samples.png", "models/vae.safetensors", "data/test.safetensors",
 ]  # fmt: skip
+ROW = {
+    "Experiment": None, "rev": "workspace", "State": None, "dataset": "MNIST",
+    "binarization": "stochastic", "elbo": 1.0, "elbo_stderr": 1.0, "log_likelihood": 1.0,
+    "log_likelihood_stderr": 1.0, "importance_samples": 1.0, "kl": 1.0, "active_units": 1.0,
+}  # fmt: skip
 
 
 def test_experiments_that_failed_or_wait_are_listed_without_numbers():
-    row = {"Experiment": None, "rev": "workspace", "State": None, "binarization": "stochastic"}
-    row |= dict.fromkeys(["elbo", "elbo_stderr", "kl", "log_likelihood"], 1.0)
-    row |= dict.fromkeys(["log_likelihood_stderr", "importance_samples", "active_units"], 1.0)
-    old = {"metrics/test.json:elbo" if key == "elbo" else key: value for key, value in row.items()}
+    old = {"metrics/test.json:elbo" if key == "elbo" else key: value for key, value in ROW.items()}
     rows = [
-        row | {"train.epochs": 3.0},
-        row | {"rev": "main", "train.epochs": 3.0},  # the same as the workspace
+        ROW | {"train.epochs": 3.0},
+        ROW | {"rev": "main", "train.epochs": 3.0},  # the same as the workspace
         old | {"rev": "1a", "Experiment": "renamed", "params.yaml:train.epochs": 4.5},
-        row | {"rev": "2b", "Experiment": "bad", "State": "Failed"},
-        row | {"rev": "3c", "Experiment": "unreadable", "elbo": "!", "State": "Success"},
-        row | {"rev": "3c", "Experiment": "nan", "elbo": float("nan")},
-        row | {"rev": "main", "kl": 2.0},
+        ROW | {"rev": "2b", "Experiment": "bad", "State": "Failed"},
+        ROW | {"rev": "3c", "Experiment": "unreadable", "elbo": "!", "State": "Success"},
+        ROW | {"rev": "3c", "Experiment": "nan", "elbo": float("nan")},
+        ROW | {"rev": "main", "kl": 2.0},
     ]
     found = select(rows, ["train.epochs"])
     assert [(one.name, one.state, one.changes) for one in found if not one.metrics] == [
@@ -36,9 +38,20 @@ def test_experiments_that_failed_or_wait_are_listed_without_numbers():
     ]  # fmt: skip
 
 
+def test_only_experiments_on_the_same_images_are_compared():
+    older = {key: value for key, value in ROW.items() if key != "dataset"}
+    rows = [
+        ROW,
+        older | {"Experiment": "older"},  # when MNIST was the only data set
+        ROW | {"Experiment": "fashion", "dataset": "FashionMNIST"},
+        ROW | {"Experiment": "thresholded", "binarization": "threshold 128"},
+        ROW | {"Experiment": "running", "State": "Running"},
+    ]
+    assert [one.name for one in comparable(select(rows, []))] == ["workspace", "older"]
+
+
 @pytest.mark.parametrize("path", INPUTS)
-def test_a_missing_or_damaged_input_is_named_and_an_older_page_stays(project, monkeypatch, path):
-    monkeypatch.chdir(project.folder)
+def test_a_missing_or_damaged_input_is_named_and_an_older_page_stays(project, path):
     page, file = project.folder / "report.html", project.folder / path
     page.write_text("older")
     content = file.read_bytes()
@@ -47,7 +60,7 @@ def test_a_missing_or_damaged_input_is_named_and_an_older_page_stays(project, mo
         file.write_bytes(content.replace(b"\n", b",more\n").replace(b"-", b"?").replace(b"0", b"?"))
     for reason in "damaged", "missing":
         with pytest.raises(UserError) as error:
-            main()
+            report(project)
         message = str(error.value)
         assert message.startswith(f"{path} is {reason}")
         assert "dvc repro" in message.splitlines()[-1]
@@ -63,9 +76,7 @@ def test_the_command_ends_with_the_message(project):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
-def test_units_of_another_model_are_refused(large, tmp_path, monkeypatch):
-    project = copied(large, tmp_path)
-    project.run("git", "checkout", "HEAD~", "plots/units.csv")
-    monkeypatch.chdir(project.folder)
+def test_units_of_another_model_are_refused(project):
+    untrained(Architecture((8,), 40, "gaussian")).save(project.folder / "models/vae.safetensors")
     with pytest.raises(UserError, match=r"^plots/units.csv is of another model"):
-        main()
+        report(project)

@@ -1,0 +1,86 @@
+"""What two pieces of code for speed alone buy: `python -m benchmarks.choices` (five minutes).
+
+Milliseconds of a training step without each, and with it. The memory allocator's setting belongs to
+a process, so that pairs of processes take turns; the optimizers take turns in one process.
+"""
+
+import statistics
+import subprocess
+import sys
+
+import torch
+
+from benchmarks.floor import alternate
+from benchmarks.ours import changed
+from vae.common import runtime
+from vae.common.params import load_params
+from vae.data.images import load_images
+from vae.training.loop import Run, train_epoch
+
+IMAGES = 6_400
+
+
+class TorchsAdamW:
+    """torch.optim.AdamW in the place of the project's."""
+
+    def __init__(self, run: Run):
+        self.inner = torch.optim.AdamW(run.model.parameters(), weight_decay=0.0, fused=True)
+        self.zero_grad = self.inner.zero_grad
+
+    def step(self, learning_rate: float) -> None:
+        self.inner.param_groups[0]["lr"] = learning_rate
+        self.inner.step()
+
+
+def epoch_of(batch_size: int):
+    train = load_images("data/train.safetensors")
+    run = Run.new(changed(load_params(), train={"batch_size": batch_size}), train)
+    stream = runtime.generator("cpu", 0, "noise")
+    return run, lambda: train_epoch(run, train.pixels[:IMAGES], stream, 1)
+
+
+def optimizers(batch_size: int) -> tuple[float, float]:
+    runtime.start("cpu", "train.device")
+    (theirs, first), (_, second) = epoch_of(batch_size), epoch_of(batch_size)
+    theirs.optimizer = TorchsAdamW(theirs)
+    return alternate(first, second, rounds=21)
+
+
+def allocator(batch_size: int, keeps: bool) -> float:
+    if not keeps:
+        runtime.keep_freed_memory = lambda: None
+    runtime.start("cpu", "train.device")
+    _, epoch = epoch_of(batch_size)
+    return alternate(epoch, lambda: None, rounds=11)[0]
+
+
+def in_a_process(expression: str) -> list[float]:
+    code = f"from benchmarks.choices import *; print({expression})"
+    done = subprocess.run([sys.executable, "-c", code], check=True, text=True, stdout=-1)
+    return [float(word) for word in done.stdout.strip("()\n").split(", ")]
+
+
+def report(what: str, batch_size: int, without: float, having: float) -> None:
+    scale = 1e3 * batch_size / IMAGES
+    print(f"{what:22} batch {batch_size:4}   without {scale * without:6.2f} ms   "
+          f"with {scale * having:6.2f} ms   {without / having:.2f}", flush=True)  # fmt: skip
+
+
+def main() -> None:
+    for batch_size in 32, 320:
+        pairs = [in_a_process(f"optimizers({batch_size})") for _ in range(3)]
+        report(
+            "AdamW's kernel alone", batch_size, *map(statistics.median, zip(*pairs, strict=True))
+        )
+    for batch_size in 32, 320:
+        pairs = [
+            [in_a_process(f"allocator({batch_size}, {keeps})")[0] for keeps in (False, True)]
+            for _ in range(5)
+        ]
+        report(
+            "freed memory is kept", batch_size, *map(statistics.median, zip(*pairs, strict=True))
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,69 @@
+"""Writing a file: in one step, whoever else writes it, and however the writer ends."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from vae.common.files import write_atomically
+
+
+def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path, monkeypatch):
+    path, fsync = tmp_path / "file", os.fsync
+
+    def fsync_after_another_writer(number):
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomically(path, b"another's")
+        assert path.read_bytes() == b"another's"
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync_after_another_writer)
+    write_atomically(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_a_writer_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch, error):
+    def fsync(number):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(error):
+        write_atomically(tmp_path / "file", b"content")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_but_not_a_living_ones(tmp_path):
+    program = f"""
+import os, signal, time
+from vae.common.files import write_atomically
+os.replace = lambda *_: (print("written", flush=True), time.sleep(60))
+write_atomically({str(tmp_path / "file")!r}, b"theirs")
+"""
+    command = [sys.executable, "-c", program]
+    writers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
+    try:
+        for writer in writers:
+            assert writer.stdout.readline() == b"written\n"
+        write_atomically(tmp_path / "file", b"mine")
+        assert len(list(tmp_path.glob(".file.*.partial"))) == 2
+        writers[0].send_signal(signal.SIGKILL)
+        writers[0].wait()
+        write_atomically(tmp_path / "other", b"")
+        assert len(list(tmp_path.glob(".file.*.partial"))) == 2
+        write_atomically(tmp_path / "file", b"mine")
+        (partial,) = tmp_path.glob(".*.partial")
+        assert partial.read_bytes() == b"theirs"
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    write_atomically(tmp_path / "file", b"")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,0 +1,131 @@
+"""Parameters are understood as people write them, and refused with one line that says why."""
+
+import pytest
+import yaml
+
+from benchmarks.ours import preset
+from tests.conftest import ROOT
+from vae.common.errors import UserError
+from vae.common.params import load_params
+
+DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
+
+
+def load_with(tmp_path, **changes: str):
+    """Loads the defaults with `section.name` replaced by YAML text."""
+    content = yaml.safe_load(yaml.safe_dump(DEFAULTS))
+    for name, text in changes.items():
+        section, key = name.split("__")
+        content[section][key] = yaml.safe_load(text)
+    path = tmp_path / "params.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return load_params(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "value"),
+    [
+        ("train__learning_rate", "1e-3", 0.001),  # a string to YAML 1.1
+        ("train__learning_rate", "1e-06", 1e-6),  # what `-S` writes
+        ("train__kl_weight", "1", 1.0),  # an int to YAML
+        ("train__kl_weight", "0", 0.0),
+        ("train__device", "cuda:1", "cuda:1"),
+        ("model__hidden_dims", "[64]", [64]),
+        ("prepare__mirror", "http://localhost:8000/mnist/", "http://localhost:8000/mnist"),
+    ],
+)
+def test_values_as_people_write_them(tmp_path, name, text, value):
+    section, key = name.split("__")
+    result = getattr(getattr(load_with(tmp_path, **{name: text}), section), key)
+    assert result == value
+    assert type(result) is type(value)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "words"),
+    [
+        ("train__epoch", "3", "train.epoch = 3 is not a parameter; did you mean train.epochs?"),
+        ("train__epochs", "0", "train.epochs = 0: should be greater than or equal to 1"),
+        ("train__epochs", "1.5", "train.epochs = 1.5: should be a valid integer"),
+        ("train__epochs", "many", "train.epochs = 'many': should be a valid integer"),
+        ("train__epochs", "true", "train.epochs = True: should be a number, not true or false"),
+        ("train__epochs", "null", "train.epochs = None: should be a valid integer"),
+        ("train__seed", "-1", "train.seed = -1: should be greater than or equal to 0"),
+        ("train__learning_rate", "0", "train.learning_rate = 0: should be greater than 0"),
+        ("train__learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
+        ("train__kl_weight", "-1", "train.kl_weight = -1: should be greater than or equal to 0"),
+        ("train__device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
+        ("model__posterior", "tanh", "model.posterior = 'tanh': should be 'bounded' or 'gaussian'"),
+        ("model__hidden_dims", "[]", "model.hidden_dims = []: should have at least 1 item"),
+        ("model__hidden_dims", "512", "model.hidden_dims = 512: should be a valid list"),
+        ("model__hidden_dims", "[512, 0]", "model.hidden_dims.1 = 0: should be greater than or"),
+        ("model__latent_dim", "0", "model.latent_dim = 0: should be greater than or equal to 1"),
+        ("model__network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
+        ("model__prior", "flat", "model.prior = 'flat': should be 'standard' or 'mixture'"),
+        ("prepare__dataset", "cifar", "prepare.dataset = 'cifar': should be 'mnist' or 'fashion"),
+        ("train__schedule", "cosine", "train.schedule = 'cosine': should be 'constant' or 'one_cy"),
+        ("prepare__threshold", "255", "prepare.threshold = 255: should be less than or equal to"),
+        ("prepare__binarization", "soft", "prepare.binarization = 'soft': should be 'threshold'"),
+        ("prepare__mirror", "example.org", "prepare.mirror = 'example.org': should be null or a"),
+        ("sample__columns", "0", "sample.columns = 0: should be greater than or equal to 1"),
+    ],
+)  # fmt: skip
+def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
+    with pytest.raises(UserError) as error:
+        load_with(tmp_path, **{name: text})
+    message = str(error.value)
+    assert words in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        (
+            {"train__importance_samples": "5"},
+            "5 with train.kl_weight = 5: the bound of several draws has no KL to weigh",
+        ),
+        (
+            {"train__importance_samples": "5", "train__kl_weight": "1", "train__gradient": "stl"},
+            "train.gradient = 'stl' with train.importance_samples = 5: stl is for one draw",
+        ),
+        ({"train__precision": "bfloat16"}, "set train.numerics to native"),
+        ({"train__gradient": "dreg"}, "dreg is its form for several"),
+    ],
+)
+def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, changes, words):
+    with pytest.raises(UserError) as error:
+        load_with(tmp_path, **changes)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
+def test_a_preset_is_made_of_valid_parameters(path):
+    """And `original` of the defaults."""
+    is_default = preset(path.name) == load_params(ROOT / "params.yaml")
+    assert is_default == (path.name == "original")
+
+
+def test_a_missing_parameter_and_broken_yaml_are_named(tmp_path):
+    path = tmp_path / "params.yaml"
+    content = {name: dict(section) for name, section in DEFAULTS.items()}
+    del content["train"]["epochs"]
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(UserError, match=r"train\.epochs is missing"):
+        load_params(path)
+    path.write_text("train: [")
+    with pytest.raises(UserError, match="not valid YAML"):
+        load_params(path)
+    path.write_text("- a list")
+    with pytest.raises(UserError, match="should be a valid dictionary"):
+        load_params(path)
+    with pytest.raises(UserError, match="is missing: run from the project's root"):
+        load_params(tmp_path / "nowhere.yaml")
+
+
+def test_a_preset_is_the_same_after_any_other():
+    files = list((ROOT / "presets").iterdir())
+    named = [[line.partition("=")[0] for line in file.read_text().splitlines()] for file in files]
+    assert len(files) > 1
+    assert all(names == named[0] for names in named)

@@ -1,0 +1,28 @@
+"""Lines through the latent space."""
+
+import pytest
+import torch
+
+from vae.evaluation.walks import STEPS, along, between
+
+
+def test_a_line_goes_evenly_from_its_first_point_to_its_second():
+    first, second = torch.tensor([[0.0, 1.0], [2.0, 2.0]]), torch.tensor([[1.0, 1.0], [2.0, -2.0]])
+    lines = between(first, second).unflatten(0, (2, STEPS))
+    assert torch.equal(lines[:, 0], first)
+    assert torch.equal(lines[:, -1], second)
+    torch.testing.assert_close(
+        lines.diff(dim=1), ((second - first) / 10).unsqueeze(1).expand(2, 10, 2)
+    )
+
+
+@pytest.mark.parametrize("far", [0.0, 1e4])
+def test_a_walk_spans_the_aggregate_posterior(far):
+    torch.manual_seed(0)
+    mean, std = far + torch.randn(20_000, 3) * torch.tensor([0, 3, 4]), torch.tensor([1e-3, 4, 3])
+    lines = along(mean, std.expand_as(mean), [2, 0], 2.0).unflatten(0, (2, STEPS))
+    center = mean.mean(0)
+    torch.testing.assert_close(lines[:, STEPS // 2], center.expand(2, 3))
+    reach = (lines[:, -1] - lines[:, 0]) / 2
+    expected = torch.tensor([[0, 0, 10.0], [2e-3, 0, 0]])
+    torch.testing.assert_close(reach, expected, rtol=0.03, atol=1e-3 if far else 1e-6)

@@ -1,0 +1,55 @@
+"""What docs/extending.md says works: its diffs apply, and what they add is a full member."""
+
+import json
+import re
+import signal
+
+import pytest
+
+from tests.conftest import ROOT, Project
+from tests.training.test_resume import stop_training
+
+DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.S)
+
+
+def apply(project: Project, adds: str) -> None:
+    (diff,) = (diff for diff in DIFFS if f'"{adds}"' in diff)
+    assert len(re.findall("^\\+\\+\\+ ", diff, re.M)) == 2  # a file and a line
+    changed = re.search(r"^--- a/.*?(?=^---)", diff, re.M | re.S)[0]
+    assert len(re.findall(r"^[+-](?![+-])", changed, re.M)) == 1
+    (project.folder / "change.diff").write_text(diff)
+    project.run("git", "apply", "--unidiff-zero", "change.diff")
+    (project.folder / "change.diff").unlink()
+
+
+def test_a_new_network_is_killed_goes_on_and_is_evaluated_and_reported(project):
+    apply(project, "normed")
+    project.set("network: mlp", "network: normed")
+    project.set("hidden_dims: [512, 64]", "hidden_dims: [64]")
+    project.set("epochs: 3", "epochs: 20")
+    project.set("weight_decay: 0 ", "weight_decay: 0.1 ")
+    assert stop_training(project, signal.SIGKILL) == -signal.SIGKILL
+    output = project.dvc("repro")
+    assert "going on after epoch" in output
+    resumed = project.outputs("train")
+    project.stage("train")
+    assert project.outputs("train") == resumed  # dropout and running averages included
+    assert json.loads(project.read("metrics/test.json"))["elbo"] < 0
+    project.run("python", "-m", "report")
+    assert b"gelu" in project.read("report.html").lower()
+
+
+def test_a_new_prior_is_trained_and_sampled(project):
+    apply(project, "scaled")
+    project.dvc("exp", "run", "-S", "model.prior=scaled", "-S", "train.kl_weight=1")
+    model = project.read("models/vae.safetensors")
+    assert b"prior.log_std" in model
+
+
+@pytest.mark.parametrize("name", ["normed", "scaled"])
+def test_a_name_that_is_not_in_a_table_is_refused(project, name):
+    key = "network: mlp" if name == "normed" else "prior: standard"
+    project.set(key, f"{key.split(':')[0]}: {name}")
+    done = project.stage("train", check=False)
+    assert done.returncode == 1
+    assert f"= '{name}': should be " in done.stderr

@@ -1,0 +1,182 @@
+"""The hyperparameters of `params.yaml`, typed and checked before any work is done."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Literal
+
+import yaml
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    model_validator,
+)
+
+from vae.common.errors import UserError
+from vae.data import DATASETS
+from vae.model import NETWORKS, PRIORS
+
+
+def _not_bool(value):
+    if isinstance(value, bool):  # an int to Python, never to a person
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name):
+        raise ValueError("should be cpu, cuda, cuda:N, mps or auto")
+    return name
+
+
+def _url(url: str) -> str:
+    if not re.match(r"(https?|file)://.", url):
+        raise ValueError("should be null or a URL that starts with http://, https:// or file://")
+    return url.rstrip("/")
+
+
+def _one_of(table: Iterable[str]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"should be {' or '.join(map(repr, table))}")
+        return name
+
+    return check
+
+
+Int = Annotated[int, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool)]
+Count = Annotated[Int, Field(ge=1)]
+Seed = Annotated[Int, Field(ge=0)]
+Device = Annotated[str, AfterValidator(_device)]
+
+
+class Section(BaseModel):
+    # Lax types on purpose: YAML 1.1 reads 1e-3 as a string, and `-S lr=1` writes an int.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Prepare(Section):
+    dataset: Annotated[str, AfterValidator(_one_of(DATASETS))]
+    binarization: Literal["threshold", "stochastic"]
+    threshold: Annotated[Int, Field(ge=0, le=254)]
+    validation_size: Count
+    seed: Seed
+    mirror: Annotated[str, AfterValidator(_url)] | None
+
+
+class Model(Section):
+    network: Annotated[str, AfterValidator(_one_of(NETWORKS))]
+    channels: Count
+    hidden_dims: Annotated[list[Count], Field(min_length=1)]
+    latent_dim: Count
+    posterior: Literal["bounded", "gaussian"]
+    prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
+    residual: bool
+
+
+class Train(Section):
+    device: Device
+    seed: Seed
+    decoder_bias: Literal["random", "log_odds"]
+    epochs: Count
+    batch_size: Count
+    learning_rate: Annotated[Float, Field(gt=0)]
+    schedule: Literal["constant", "one_cycle"]
+    weight_decay: Annotated[Float, Field(ge=0)]
+    importance_samples: Count
+    gradient: Literal["reparameterized", "stl", "dreg"]
+    kl_weight: Annotated[Float, Field(ge=0)]
+    keep: Literal["last", "best"]
+    grids: Annotated[Int, Field(ge=0, le=1000)]
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _combinations(self):
+        k = self.importance_samples
+        if k > 1 and self.kl_weight != 1:
+            raise ValueError(
+                f"train.importance_samples = {k} with train.kl_weight = {self.kl_weight:g}: the "
+                f"bound of several draws has no KL to weigh; set kl_weight to 1, or "
+                f"importance_samples to 1"
+            )
+        if (self.gradient, k > 1) in {("stl", True), ("dreg", False)}:
+            raise ValueError(
+                f"train.gradient = {self.gradient!r} with train.importance_samples = {k}: stl is "
+                f"for one draw (it is biased for more), dreg is its form for several"
+            )
+        if self.precision == "bfloat16" and self.numerics == "portable":
+            raise ValueError(
+                "train.precision = 'bfloat16' with train.numerics = 'portable': its bits differ "
+                "from processor to processor; set train.numerics to native"
+            )
+        return self
+
+
+class Evaluate(Section):
+    device: Device
+    numerics: Literal["portable", "native"]
+    elbo_samples: Count
+    importance_samples: Count
+    seed: Seed
+
+
+class Sample(Section):
+    device: Device
+    num_images: Annotated[Int, Field(ge=1, le=10_000)]
+    columns: Count
+    seed: Seed
+
+
+class Params(Section):
+    prepare: Prepare
+    model: Model
+    train: Train
+    evaluate: Evaluate
+    sample: Sample
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Reads and checks every section, whichever stage asks.
+
+    Raises UserError with one line for each bad entry: its full name, its value, what is allowed.
+    """
+    try:
+        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        return Params.model_validate(content)
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run from the project's root folder") from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+    except ValidationError as error:
+        lines = [_explain(entry) for entry in error.errors()]
+        raise UserError(f"{path}: " + f"\n{path}: ".join(lines)) from None
+
+
+def _explain(entry: dict) -> str:
+    name = ".".join(map(str, entry["loc"])) or "the file"
+    kind, value = entry["type"], entry["input"]
+    if kind == "extra_forbidden":
+        section = Params
+        for key in entry["loc"][:-1]:
+            section = section.model_fields[key].annotation
+        known = list(section.model_fields)
+        *path, last = map(str, entry["loc"])
+        close = difflib.get_close_matches(last, known, n=1)
+        hint = (
+            f"did you mean {'.'.join([*path, *close])}?" if close else f"known: {', '.join(known)}"
+        )
+        return f"{name} = {value!r} is not a parameter; {hint}"
+    if kind == "missing":
+        return f"{name} is missing"
+    message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
+    if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
+        return message
+    return f"{name} = {value!r}: {message}"

@@ -1,0 +1,80 @@
+"""The machine under a stage: its device, its arithmetic, its random streams."""
+
+import ctypes
+import hashlib
+import os
+import sys
+
+import torch
+
+from vae.common.errors import UserError
+from vae.common.threads import share_processors
+
+
+def start(device: str, parameter: str, portable: bool = True) -> torch.device:
+    """Makes ready for computing, before anything is computed, and returns the device to use.
+
+    `device` is cpu, cuda, cuda:N, mps or auto, the value of `parameter` (for the message).
+    `portable`: the same bits on every processor and with any number of threads, at some cost.
+    Raises UserError if this machine lacks the device.
+    """
+    # Adam's moments of weights behind always-black pixels decay into denormals, which halve the
+    # speed. Threads inherit the setting: it has to come before there are any.
+    torch.set_flush_denormal(True)
+    if portable:
+        # Read at the first product. With it, Intel's library multiplies matrices in one order
+        # whatever the instruction set and the number of threads; AMD processors take that order
+        # anyway.
+        os.environ["MKL_CBWR"] = "AVX2,STRICT"
+        # oneDNN's convolutions have other bits on AVX2; torch's own take up to three times as long.
+        torch.backends.mkldnn.enabled = False
+        if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
+            print(
+                "this processor has no AVX2: last digits may differ from others'", file=sys.stderr
+            )
+
+    keep_freed_memory()
+    # torch's AVX-512 kernels of expm1 and log1p read the constant for −0 under a mask. From a page
+    # that is not in memory yet such a read fetches nothing, and takes a hundred nanoseconds each
+    # time. A −0 brings the page in: both are then 7 times as fast.
+    torch.full((64,), -0.0).expm1_().log1p_()
+
+    present = ["cpu"]
+    if torch.cuda.is_available():
+        present += [f"cuda:{index}" for index in range(torch.cuda.device_count())]
+    if torch.backends.mps.is_available():
+        present.append("mps")
+    if device == "auto":
+        device = present[1] if len(present) > 1 else "cpu"
+        print(f"{parameter} = auto: using {device}")
+    if ("cuda:0" if device == "cuda" else device) not in present:
+        raise UserError(
+            f"{parameter} = {device!r}: this machine has no such device (it has: "
+            f"{', '.join(present)}); set {parameter} to one of these, or to auto"
+        )
+    if device == "cpu":
+        share_processors(portable)
+    if device.startswith("cuda") and portable:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
+        torch.use_deterministic_algorithms(True)
+    return torch.device(device)
+
+
+def keep_freed_memory() -> None:
+    """Keeps freed blocks for the next step, instead of handing them back to the system, which
+    clears each page that it gives out again: `python -m benchmarks.choices` prints what it saves.
+    """
+    if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
+        trim_threshold, mmap_threshold = -1, -3  # of glibc's malloc.h
+        libc.mallopt(trim_threshold, 2**30)
+        libc.mallopt(mmap_threshold, 2**25)
+
+
+def generator(device: torch.device | str, seed: int, purpose: str) -> torch.Generator:
+    """A random stream of its own for each purpose: nothing drawn for one shifts another."""
+    return torch.Generator(device).manual_seed(seed_of(seed, purpose))
+
+
+def seed_of(seed: int, purpose: str) -> int:
+    digest = hashlib.sha256(f"{seed}: {purpose}".encode()).digest()
+    return int.from_bytes(digest[:8], "little") >> 1

@@ -1,0 +1,111 @@
+"""How many threads to compute with: the machine's processors, shared among the stages at work.
+
+Two processes of two threads each on two processors are not half as fast but many times slower,
+because threads wait for one that has no processor. Nothing of a portable result depends on the
+number of threads (tests/test_bits.py), so it changes while a stage runs.
+"""
+
+import os
+import tempfile
+import time
+from contextlib import suppress
+from pathlib import Path
+
+import torch
+
+try:
+    import fcntl
+except ImportError:  # Windows: stages do not see each other there, and each takes what it is given
+    fcntl = None
+
+RECOUNT_SECONDS = 0.2
+SLOTS = 128  # stages that are counted; to look at all of them takes a fraction of a millisecond
+CGROUP = Path("/sys/fs/cgroup")  # a container finds its own limits here
+
+
+def affordable(processors: int) -> int:
+    """So many processors, or fewer if a container may not keep them all busy; at least one."""
+    for files in ["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]:  # cgroup v2, v1
+        with suppress(OSError, ValueError):  # without a limit v2 says "max", v1 says -1
+            quota, period = " ".join((CGROUP / file).read_text() for file in files).split()
+            if int(quota) > 0:
+                return max(1, min(processors, int(quota) // int(period)))
+    return processors
+
+
+class Share:
+    """A stage at work holds a lock on one byte of a file; the system frees it however it ends.
+
+    All stages of a user are assumed to use the same processors: two that may not (taskset) then
+    use fewer threads than they could.
+    """
+
+    def __init__(self, portable: bool):
+        self.portable = portable
+        self.threads = self.alone = torch.get_num_threads()  # heeds OMP_NUM_THREADS and affinity
+        if not os.environ.get("OMP_NUM_THREADS"):  # the user's word is above a container's limit
+            self.alone = affordable(self.threads)
+        affinity = getattr(os, "sched_getaffinity", None)  # Linux has it
+        self.processors = affordable(len(affinity(0)) if affinity else os.cpu_count() or 1)
+        self.counted = -RECOUNT_SECONDS
+        self.mine = None
+        if fcntl:
+            with suppress(OSError):
+                path = Path(tempfile.gettempdir()) / f"mnist-vae-{os.getuid()}.stages"
+                self.file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+                free = (byte for byte in range(SLOTS) if self._lock(byte, fcntl.LOCK_EX))
+                self.mine = next(free, None)
+
+    def _lock(self, byte: int, kind: int) -> bool:
+        try:
+            fcntl.lockf(self.file, kind | fcntl.LOCK_NB, 1, byte)
+        except OSError:
+            return False
+        return True
+
+    def _is_taken(self, byte: int) -> bool:
+        if free := self._lock(byte, fcntl.LOCK_SH):
+            fcntl.lockf(self.file, fcntl.LOCK_UN, 1, byte)
+        return not free
+
+    def count(self) -> int:
+        """Threads for this stage, at least one."""
+        if self.mine is None:  # nowhere to meet the others
+            return self.alone
+        others = sum(self._is_taken(byte) for byte in range(SLOTS) if byte != self.mine)
+        return max(1, min(self.alone, self.processors // (1 + others))) if others else self.alone
+
+    def adapt(self, rows: int, only_products: bool = True) -> None:
+        """Sets torch's threads for work on `rows` rows; for `only_products` see below."""
+        now = time.monotonic()
+        if now - self.counted > RECOUNT_SECONDS:
+            self.counted, self.share = now, self.count()
+        threads = self.share
+        if self.portable:
+            # On AMD's processors the number of threads shows in products of fewer than 32 rows,
+            # and from 6 threads on in narrow ones. Matrices this small gain little from either.
+            threads = min(threads, 4) if rows >= 32 and only_products else 1
+        if threads != self.threads:
+            torch.set_num_threads(threads)
+            self.threads = threads
+
+
+_share: Share | None = None
+
+
+def share_processors(portable: bool) -> None:
+    """From now on `adapt_threads` counts this process among the stages at work."""
+    global _share
+    _share = Share(portable)
+    _share.adapt(32)  # what does not ask keeps to its share too
+
+
+def adapt_threads(rows: int, only_products: bool = True) -> None:
+    """To be called before work on `rows` rows, as often as one likes: it takes a microsecond.
+
+    only_products: no layer computes anything but products of matrices. Convolutions have other
+    bits for each number of threads, so that portable ones get a single thread.
+    Does nothing before `share_processors`.
+    """
+    if _share is not None:
+        _share.adapt(rows, only_products)

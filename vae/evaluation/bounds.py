@@ -1,0 +1,174 @@
+"""Measuring a model: its ELBO and its importance-weighted bounds, with their errors."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import trange
+
+from vae.common.statistics import mean_and_stderr
+from vae.common.threads import adapt_threads
+from vae.data.images import blocks
+from vae.model.densities import Gaussian, exp, log_add_exp
+from vae.model.objectives import elbo_terms, log_weights
+from vae.model.vae import VAE
+
+ACTIVE_VARIANCE = 0.01
+REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
+
+
+class Bound:
+    """The importance-weighted bound L_k as its draws come in: a mean over groups of k draws."""
+
+    def __init__(self, k: int, images: int):
+        self.k, self.draws = k, 0
+        self.group = torch.full((images,), -math.inf, dtype=torch.float64)
+        self.total, self.square = torch.zeros(2, images, dtype=torch.float64)
+
+    def add(self, log_weight: Tensor) -> None:
+        self.group = log_add_exp(self.group, log_weight)
+        self.draws += 1
+        if self.draws % self.k == 0:
+            value = self.group - math.log(self.k)
+            self.total += value
+            self.square += value.square()
+            self.group = torch.full_like(value, -math.inf)
+
+    @property
+    def groups(self) -> int:
+        return self.draws // self.k
+
+    def mean(self) -> Tensor:
+        """[N], over the groups that are complete."""
+        return self.total / self.groups
+
+    def variance(self) -> Tensor:
+        """Of `mean` over other draws, [N], from how the groups differ; there must be several."""
+        return (self.square / self.groups - self.mean().square()) / (self.groups - 1)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What was measured of N images: [N] each, in nats, but for the posterior."""
+
+    reconstruction: Tensor  # mean of log p(x|z) over the draws
+    kl: Tensor
+    bounds: list[Bound]  # ascending in k; the last is of all draws, one group
+    effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
+    posterior: Gaussian  # [N, latent]
+
+    @property
+    def log_likelihood(self) -> Tensor:
+        return self.bounds[-1].mean()
+
+    def bound(self, k: int) -> Bound:
+        return next(bound for bound in self.bounds if bound.k == k)
+
+    def spread(self, bound: Bound) -> float | None:
+        """Standard deviation, over other draws, of the bound's mean over the images.
+
+        The logarithm of a mean of k weights has the variance 1/effective_samples − 1/k (delta
+        method); of a bound with several groups it is seen in their differences. Of a single draw
+        nothing is known.
+        """
+        if bound.draws == 1:
+            return None
+        if bound.groups > 1:
+            variance = bound.variance()
+        else:
+            variance = 1 / self.effective_samples - 1 / bound.k
+        return round(math.sqrt(math.fsum(variance.clamp(min=0).tolist())) / len(variance), 4)
+
+
+@torch.no_grad()
+def evaluate(
+    model: VAE,
+    pixels: Tensor,
+    elbo_samples: int,
+    importance_samples: int,
+    stream: torch.Generator,
+) -> Evaluation:
+    """pixels [N, 784] in {0, 1}, on the model's device.
+
+    Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
+    drawn for all images together, so that the size of a block does not matter.
+    """
+    pixel_blocks = blocks(pixels.float())  # once: to convert at each draw costs 5% of its time
+    adapt_threads(len(pixel_blocks[-1]), model.only_products)
+    posteriors = [model.posterior(block) for block in pixel_blocks]
+
+    def draw(terms: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
+        """`terms`, elbo_terms or log_weights, of all images at one draw of z: [2, N]."""
+        shape = len(pixels), model.architecture.latent_dim
+        noise = torch.randn(shape, device=pixels.device, generator=stream)
+        adapt_threads(len(pixel_blocks[-1]), model.only_products)
+        parts = [
+            torch.stack(terms(model, x, q, q.draw(eps)))
+            for x, q, eps in zip(pixel_blocks, posteriors, blocks(noise), strict=True)
+        ]
+        # Sums are kept in double precision, which not every device has.
+        return torch.cat(parts, -1).cpu().double()
+
+    reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64)
+    for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
+        at_draw = draw(elbo_terms)
+        reconstruction += at_draw[0] / elbo_samples
+        kl += at_draw[1] / elbo_samples
+
+    sizes = [k for k in REPORTED if k < importance_samples] + [importance_samples]
+    bounds = [Bound(k, len(pixels)) for k in sizes]
+    squares = Bound(importance_samples, len(pixels))
+    for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
+        log_likelihood, kl_at_draw = draw(log_weights)
+        weight = log_likelihood - kl_at_draw
+        for bound in bounds:
+            bound.add(weight)
+        squares.add(2 * weight)
+    log_effective = 2 * bounds[-1].mean() - squares.mean() + math.log(importance_samples)
+    posterior = Gaussian(*(torch.cat(parts).cpu() for parts in zip(*posteriors, strict=True)))
+    return Evaluation(reconstruction, kl, bounds, exp(log_effective), posterior)
+
+
+def units(posterior: Gaussian) -> list[dict[str, float]]:
+    """What each latent dimension carries, from the posteriors of N images [N, latent]: the mean KL
+    of its posterior to N(0, 1), and the variance of its posterior mean over the images.
+
+    Under a learned prior the KLs do not add up to the model's.
+    """
+    mean, std, log_std = posterior
+    kl = 0.5 * (mean.square() + std.square() - 1) - log_std
+    variances = variance_over_images(mean).tolist()
+    return [
+        {"dimension": i, "kl": mean_and_stderr(kl[:, i])[0], "variance_of_mean": round(variance, 4)}
+        for i, variance in enumerate(variances)
+    ]
+
+
+def variance_over_images(means: Tensor) -> Tensor:
+    """[N, latent] → [latent]."""
+    means = means.double()
+    return (means - means.mean(0)).square().mean(0)
+
+
+def active_units(means: Tensor) -> int:
+    """Latent dimensions that the data moves: variance of the posterior mean over images above 0.01
+    (Burda et al. 2016, section 5.2). means [N, latent].
+    """
+    return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())
+
+
+def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:
+    """Means over the images and their standard errors, in nats an image; `bound` is one of its."""
+    elbo, elbo_stderr = mean_and_stderr(result.reconstruction - result.kl)
+    log_likelihood, log_likelihood_stderr = mean_and_stderr(bound.mean())
+    return {
+        "elbo": elbo,
+        "elbo_stderr": elbo_stderr,
+        "reconstruction": mean_and_stderr(result.reconstruction)[0],
+        "kl": mean_and_stderr(result.kl)[0],
+        "log_likelihood": log_likelihood,
+        "log_likelihood_stderr": log_likelihood_stderr,
+        "importance_samples": bound.k,
+    }

@@ -1,0 +1,41 @@
+"""Lines through the latent space, and the digits that decoding along them shows."""
+
+import math
+
+import torch
+from torch import Tensor
+
+from vae.common.threads import adapt_threads
+from vae.evaluation.bounds import variance_over_images
+from vae.model.vae import VAE, probabilities
+
+STEPS = 11  # points on a line
+
+
+def between(first: Tensor, second: Tensor) -> Tensor:
+    """Points on the straight line from each first to its second, evenly, both ends included:
+    [N, latent] each → [N·STEPS, latent].
+    """
+    share = (torch.arange(STEPS, device=first.device) / (STEPS - 1)).view(1, -1, 1)
+    return ((1 - share) * first.unsqueeze(1) + share * second.unsqueeze(1)).flatten(0, 1)
+
+
+def along(mean: Tensor, std: Tensor, dimensions: list[int], reach: float) -> Tensor:
+    """Lines that change one of `dimensions` and leave the others at their mean over the images:
+    `reach` standard deviations of the aggregate posterior both ways → [N·STEPS, latent].
+
+    mean and std [N, latent]: the posteriors of N images.
+    """
+    center = mean.mean(0)
+    variance = variance_over_images(mean) + std.double().square().mean(0)
+    far = torch.zeros(len(dimensions), len(center), device=mean.device)
+    for row, dimension in enumerate(dimensions):
+        far[row, dimension] = reach * math.sqrt(variance[dimension].item())
+    return between(center - far, center + far)
+
+
+@torch.no_grad()
+def decoded(model: VAE, z: Tensor) -> Tensor:
+    """Latents [N, latent] → pixel probabilities [N, 28, 28], on the host."""
+    adapt_threads(len(z), model.only_products)
+    return probabilities(model.decode(z.to(next(model.parameters()).device))).cpu()

@@ -1,0 +1,70 @@
+"""Priors p(z): the standard Gaussian, and a mixture that is learned with the model.
+
+Their densities leave out −½ log 2π for each dimension, as the posterior's do; it cancels.
+"""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+from vae.model.densities import Gaussian, exp, gaussian_kl, log_sum_exp, normalized
+
+
+class Prior(ABC, nn.Module):
+    """p(z) over [..., latent]. A new one needs `log_prob` and `sample`."""
+
+    @abstractmethod
+    def log_prob(self, z: Tensor) -> Tensor:
+        """log p(z) in nats: [..., latent] → [...]."""
+
+    @abstractmethod
+    def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
+        """z ~ p(z), [N, latent], from noise [N, latent] ~ N(0, 1) and uniform [N] ~ U(0, 1)."""
+
+    def kl(self, posterior: Gaussian, z: Tensor) -> Tensor:
+        """KL(q ‖ p) in nats, estimated by log q(z) − log p(z) at draws z ~ q: [..., latent] → [...]
+        (Kingma & Welling 2014, eq. 6).
+        """
+        return posterior.log_prob(z) - self.log_prob(z)
+
+
+class StandardPrior(Prior):
+    """N(0, I)."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        return -0.5 * z.square().sum(-1)
+
+    def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
+        return noise
+
+    def kl(self, posterior: Gaussian, z: Tensor) -> Tensor:
+        """The same for all draws, since it is exact."""
+        return gaussian_kl(posterior).expand(z.shape[:-1])
+
+
+class MixturePrior(Prior):
+    """Σ_c π_c N(m_c, diag s_c²) with all of π, m and s learned."""
+
+    def __init__(self, latent_dim: int, components: int = 500):
+        super().__init__()
+        self.means = nn.Parameter(torch.randn(components, latent_dim))
+        self.log_stds = nn.Parameter(torch.zeros(components, latent_dim))
+        self.logits = nn.Parameter(torch.zeros(components))
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        precision = exp(-2 * self.log_stds)  # [C, latent]
+        # ½ Σ (z − m)²/s², as products of matrices
+        constant = (0.5 * self.means.square() * precision + self.log_stds).sum(-1)
+        rows = z.flatten(0, -2)
+        linear = rows @ (self.means * precision).T - rows.square() @ (0.5 * precision).T
+        logs = linear + (self.logits - constant)
+        return (log_sum_exp(logs) - log_sum_exp(self.logits)).view(z.shape[:-1])
+
+    def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
+        ends = normalized(self.logits).cumsum(0)
+        component = torch.searchsorted(ends, uniform).clamp(max=len(ends) - 1)
+        return self.means[component] + exp(self.log_stds[component]) * noise

@@ -1,0 +1,158 @@
+"""The variational autoencoder: encoder, decoder and prior, and its file.
+
+p(z) is the prior (vae/model/priors.py); p(x|z) is Bernoulli, its logits from the decoder; q(z|x) is
+a diagonal Gaussian, its mean and spread from the encoder. Kingma & Welling 2014 (arXiv:1312.6114).
+"""
+
+import json
+import math
+from dataclasses import asdict
+from pathlib import Path
+from pkgutil import resolve_name
+
+import torch
+from torch import Tensor, nn
+
+from vae.common.errors import UserError
+from vae.common.files import load_tensors, save_tensors
+from vae.common.threads import adapt_threads
+from vae.model import NETWORKS, PRIORS
+from vae.model.architecture import PIXELS, Architecture
+from vae.model.densities import Gaussian, exp, log_add_exp
+from vae.model.objectives import log_weights
+
+MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
+
+
+class VAE(nn.Module):
+    def __init__(self, architecture: Architecture):
+        super().__init__()
+        self.architecture = architecture
+        self.dataset = ""  # the data it was trained on, and how that was binarized
+        self.binarization = ""
+        self.precision = torch.float32  # of the networks' products in training
+        self.encoder, self.decoder = resolve_name(NETWORKS[architecture.network])(architecture)
+        self.prior = resolve_name(PRIORS[architecture.prior])(architecture.latent_dim)
+
+    @property
+    def only_products(self) -> bool:
+        """Whether the networks have no layers but linear ones: see `adapt_threads`."""
+        networks = [*self.encoder.modules(), *self.decoder.modules()]
+        layers = [module for module in networks if next(module.parameters(False), None) is not None]
+        return all(isinstance(layer, nn.Linear) for layer in layers)
+
+    def posterior(self, x: Tensor) -> Gaussian:
+        """q(z|x): float images in {0, 1}, [N, 784] → mean, std and log std, each [N, latent].
+
+        std is positive and finite whatever the images.
+        """
+        mean, spread = self._run(self.encoder, x).chunk(2, dim=-1)
+        if self.architecture.posterior == "bounded":
+            # The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
+            odds_against = (-spread.clamp(min=MIN_LOG_STD)).expm1() + 1  # e^−h; σ(h) = 1/(1 + e^−h)
+            return Gaussian(mean.tanh(), (odds_against + 1).reciprocal(), -odds_against.log1p())
+        log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
+        return Gaussian(mean, exp(log_std), log_std)
+
+    def decode(self, z: Tensor) -> Tensor:
+        """p(x|z): latents [..., latent] → logits of the pixels [..., 784].
+
+        Raises ValueError if the latents have another dimension.
+        """
+        latent = self.architecture.latent_dim
+        if z.shape[-1:] != (latent,):
+            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {latent}]")
+        return self._run(self.decoder, z.reshape(-1, latent)).view(*z.shape[:-1], PIXELS)
+
+    def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        if self.precision == torch.float32 or not self.training:
+            return network(inputs)
+        with torch.autocast(inputs.device.type, self.precision):
+            return network(inputs).float()
+
+    def encode(self, images: Tensor) -> Gaussian:
+        """q(z|x) of images in {0, 1}, [N, 784] or [N, 28, 28], as `posterior` gives it.
+
+        Raises ValueError if these are no such images.
+        """
+        return self.posterior(self.rows(images))
+
+    def rows(self, images: Tensor) -> Tensor:
+        """Images as `encode` takes them → float [N, 784]. Raises ValueError as it does."""
+        if images.shape[1:] not in ((28, 28), (PIXELS,)):
+            raise ValueError(
+                f"images of shape {tuple(images.shape)}: should be [N, 28, 28] or [N, {PIXELS}]"
+            )
+        x = images.flatten(1).float()
+        wrong = x[(x != 0) & (x != 1)]
+        if len(wrong):
+            raise ValueError(
+                f"a pixel is {wrong[0]:g}: should be 0 or 1, as in the model's training images "
+                f"(binarization: {self.binarization or 'unknown'})"
+            )
+        return x
+
+    @torch.no_grad()
+    def reconstruct(self, images: Tensor) -> Tensor:
+        """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior mean."""
+        return probabilities(self.decode(self.encode(images).mean))
+
+    @torch.no_grad()
+    def log_likelihood(
+        self, images: Tensor, draws: int = 500, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images as `encode` takes them → the importance-weighted bound on each one's log p(x) with
+        so many draws, [N] in nats (Burda et al. 2016, eq. 8). `vae.evaluation.bounds` adds errors.
+        """
+        x = self.rows(images)
+        q = self.posterior(x)
+        bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
+        for _ in range(draws):
+            z = q.draw(torch.randn(q.mean.shape, generator=generator, device=x.device))
+            reconstruction, kl = log_weights(self, x, q, z)
+            bound = log_add_exp(bound, (reconstruction - kl).cpu().double())
+        return bound - math.log(draws)
+
+    @torch.no_grad()
+    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
+        """`count` new digits from the prior: pixel probabilities [count, 28, 28]."""
+        device = next(self.parameters()).device
+        rows = max(count, 32)  # products of fewer rows differ between processors
+        adapt_threads(rows, self.only_products)
+        shape = rows, self.architecture.latent_dim
+        noise = torch.randn(shape, generator=generator, device=device)
+        z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
+        return probabilities(self.decode(z))[:count]
+
+    def save(self, path: str | Path) -> None:
+        """Writes the weights, with the architecture in the metadata: `load` needs nothing else."""
+        metadata = {
+            "architecture": json.dumps(asdict(self.architecture)),
+            "dataset": self.dataset,
+            "binarization": self.binarization,
+        }
+        save_tensors(path, self.state_dict(), metadata)
+
+    @classmethod
+    def load(cls, path: str | Path, device: str | torch.device = "cpu") -> "VAE":
+        """Reads a model that `save` wrote. Raises UserError if the file is not such a model."""
+        tensors, metadata = load_tensors(path)
+        try:
+            model = cls(Architecture(**json.loads(metadata["architecture"])))
+            model.dataset = metadata["dataset"]
+            model.binarization = metadata["binarization"]
+            model.load_state_dict(tensors)
+            if not all(tensor.isfinite().all() for tensor in tensors.values()):
+                raise ValueError("some of its weights are not finite")
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            reason = " ".join(str(error).split())[:200]
+            raise UserError(
+                f"{path} does not hold a VAE of this project ({reason}).\n"
+                f"Delete it and train again: dvc repro"
+            ) from None
+        return model.to(device).eval()
+
+
+def probabilities(logits: Tensor) -> Tensor:
+    """Logits [..., 784] → the pixels' probabilities of being 1, [..., 28, 28]."""
+    return (0.5 + 0.5 * (logits / 2).tanh()).unflatten(-1, (28, 28))  # σ(logits)

@@ -1,0 +1,222 @@
+"""Training: a step, an epoch, and the epochs of a run, which can go on where it was stopped."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from tqdm import tqdm
+
+from vae.common.errors import UserError
+from vae.common.params import Params, Train
+from vae.common.runtime import generator, seed_of
+from vae.common.threads import adapt_threads
+from vae.data.images import Images
+from vae.evaluation.elbo import elbo_at_rest, summarize
+from vae.model.architecture import Architecture
+from vae.model.objectives import loss
+from vae.model.vae import VAE
+from vae.training.optimizer import AdamW
+from vae.training.schedule import learning_rates
+
+GRID = 16  # digits of a picture on the way
+CHECKED_STEPS = 100  # how often training looks whether it has diverged
+
+
+@dataclass
+class Run:
+    """A model in training, with all that its next epochs depend on."""
+
+    params: Train
+    model: VAE
+    optimizer: AdamW
+    best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
+    grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, in grey
+    rows: list[dict]  # of training.csv: one for each epoch that is done
+
+    @classmethod
+    def new(cls, params: Params, train: Images) -> "Run":
+        """On the device of `train`, with random weights that are the same on every device."""
+        torch.manual_seed(params.train.seed)
+        model = VAE(Architecture(**params.model.model_dump()))
+        model.dataset, model.binarization = train.dataset, train.binarization
+        model.precision = getattr(torch, params.train.precision)
+        if params.train.decoder_bias == "log_odds":
+            set_pixel_biases(model, train.log_odds())
+        model.to(train.pixels.device)
+        optimizer = AdamW(model, params.train.weight_decay)
+        grids = {
+            epoch: torch.zeros(GRID, 28, 28, dtype=torch.uint8) for epoch in pictured(params.train)
+        }
+        return cls(params.train, model, optimizer, {}, grids, [])
+
+    def state(self) -> dict[str, Tensor]:
+        parts = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state(),
+            "best": self.best,
+            "grid": {str(epoch): grid for epoch, grid in self.grids.items()},
+        }
+        return {
+            f"{part}/{name}": value for part, its in parts.items() for name, value in its.items()
+        }
+
+    def restore(self, state: dict[str, Tensor], rows: list[dict]) -> None:
+        """Goes back to where `state` was taken, after len(rows) epochs."""
+        parts = {part: {} for part in ("model", "optimizer", "best", "grid")}
+        for key, tensor in state.items():
+            part, _, name = key.partition("/")
+            parts[part][name] = tensor.to(self.device)
+        self.model.load_state_dict(parts["model"])
+        for name, tensor in self.optimizer.state().items():
+            tensor.copy_(parts["optimizer"][name])
+        self.best = parts["best"]
+        self.grids = {int(epoch): grid.cpu() for epoch, grid in parts["grid"].items()}
+        self.rows = rows
+
+    @property
+    def device(self) -> torch.device:
+        return next(self.model.parameters()).device
+
+
+def set_pixel_biases(model: VAE, values: Tensor) -> None:
+    """Raises UserError if the decoder does not end with a bias of each pixel."""
+    *_, last = model.decoder.parameters()
+    if last.shape != values.shape:
+        raise UserError(
+            f"train.decoder_bias = 'log_odds' with model.network = {model.architecture.network!r}: "
+            f"its decoder does not end with a bias of each pixel; set train.decoder_bias to random"
+        )
+    last.data = values
+
+
+def pictured(params: Train) -> list[int]:
+    """The epochs with a picture: params.grids of them, evenly, and the last among them."""
+    return sorted({-(-params.epochs * n // params.grids) for n in range(1, params.grids + 1)})
+
+
+def update(run: Run, x: Tensor, noise: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
+    """One step of training on x [N, 784] in {0, 1}, with noise [K, N, latent].
+
+    → reconstruction and KL, [N] each, of the model before the step.
+    """
+    value, reconstruction, kl = loss(run.model, x, noise, run.params.kl_weight, run.params.gradient)
+    run.optimizer.zero_grad()
+    value.backward()
+    run.optimizer.step(learning_rate)
+    return reconstruction, kl
+
+
+def train_epoch(
+    run: Run, images: Tensor, stream: torch.Generator, epoch: int
+) -> tuple[Tensor, Tensor]:
+    """One pass over images [N, 784] in the order given, with noise from `stream`.
+
+    → reconstruction [N] and KL [N] in nats, each of the model as it was at the image's step.
+    Nothing is read back from a GPU before the end, so that the host runs ahead.
+    Raises Diverged as soon as a value is seen that is not finite.
+    """
+    params, size = run.params, run.params.batch_size
+    rates = learning_rates(params, epoch, math.ceil(len(images) / size))
+    reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
+    only_products = run.model.only_products
+    run.model.train()
+    for step, rate in enumerate(tqdm(rates, unit="step", leave=False, disable=None)):
+        batch = slice(step * size, (step + 1) * size)
+        x = images[batch].float()
+        adapt_threads(len(x), only_products)
+        shape = params.importance_samples, len(x), run.model.architecture.latent_dim
+        noise = torch.randn(shape, device=x.device, generator=stream)
+        reconstruction[batch], kl[batch] = update(run, x, noise, rate)
+        if images.device.type == "cpu" and step % CHECKED_STEPS == 0:
+            check_finite(terms, size)
+    run.model.eval()
+    check_finite(terms, size)
+    return reconstruction, kl
+
+
+class Diverged(Exception):
+    """A value that is not finite: its step of the epoch, from 1, and the last ELBO that was."""
+
+    def __init__(self, step: int, last_elbo: float):
+        super().__init__(step, last_elbo)
+        self.step, self.last_elbo = step, last_elbo
+
+
+def check_finite(terms: Tensor, batch_size: int) -> None:
+    """terms [2, N]: reconstruction and KL of each image. Raises Diverged."""
+    wrong = (~terms.isfinite().all(0)).nonzero()
+    if len(wrong):
+        step = wrong[0].item() // batch_size
+        reconstruction, kl = terms[:, (step - 1) * batch_size : step * batch_size].cpu()
+        raise Diverged(step + 1, summarize(reconstruction, kl)["elbo"] if step else math.nan)
+
+
+def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float]]:
+    """Trains the run's model on, in place, and gives a row of training.csv an epoch, which it has
+    added to the run's. After the last, the model has the weights that are to be kept.
+
+    The train columns are means over the epoch's steps, of a model in motion; the validation
+    columns are the model's at the epoch's end. Every random draw comes from params.seed and the
+    number of the epoch alone, so that training can go on at any epoch.
+    """
+    params, model, device = run.params, run.model, train.pixels.device
+
+    def stream(purpose: str) -> torch.Generator:
+        return generator(device, params.seed, purpose)
+
+    shape = len(validation.pixels), model.architecture.latent_dim  # the same noise after each epoch
+    validation_noise = torch.randn(shape, device=device, generator=stream("validation noise"))
+    for epoch in range(len(run.rows) + 1, params.epochs + 1):
+        order = generator("cpu", params.seed, f"order of epoch {epoch}")
+        shuffled = torch.randperm(len(train.pixels), generator=order).to(device)
+        pixels = train.binary(stream(f"pixels of epoch {epoch}"))[shuffled]
+        torch.manual_seed(seed_of(params.seed, f"dropout of epoch {epoch}"))  # a network's own
+        try:
+            moving = train_epoch(run, pixels, stream(f"noise of epoch {epoch}"), epoch)
+            at_rest = elbo_at_rest(model, validation.pixels, validation_noise)
+            if not torch.stack(at_rest).isfinite().all():
+                steps = math.ceil(len(pixels) / params.batch_size)
+                raise Diverged(steps, summarize(*moving)["elbo"])
+        except Diverged as diverged:
+            raise UserError(
+                f"training diverged in epoch {epoch} at step {diverged.step}: the ELBO is not "
+                f"finite (last finite value: {diverged.last_elbo} nats).\n"
+                f"Try a smaller train.learning_rate, now {params.learning_rate}"
+            ) from None
+        if epoch in run.grids:
+            digits = model.sample(GRID, stream("latents of the grids"))
+            run.grids[epoch] = (255 * digits + 0.5).to("cpu", torch.uint8)  # rounded
+        summaries = {"train": summarize(*moving), "validation": summarize(*at_rest)}
+        run.rows.append(
+            {"epoch": epoch}
+            | {
+                f"{split}_{name}": summary[name]
+                for name in ("elbo", "reconstruction", "kl")
+                for split, summary in summaries.items()
+            }
+        )
+        if params.keep == "best" and is_best(run.rows):
+            run.best = {name: value.clone() for name, value in model.state_dict().items()}
+        yield run.rows[-1]
+    if run.best:
+        model.load_state_dict(run.best)
+
+
+def is_best(rows: list[dict]) -> bool:
+    """Whether the last of the epochs has the highest validation ELBO."""
+    return rows[-1]["validation_elbo"] == max(row["validation_elbo"] for row in rows)
+
+
+def final_metrics(model: VAE, seed: int, train: Images, validation: Images) -> dict:
+    """The ELBO and its parts of the model at rest, on all training and validation images."""
+    device = train.pixels.device
+    stream = generator(device, seed, "final noise")
+    metrics = {}
+    for name, images in ("train", train), ("validation", validation):
+        pixels = images.binary(stream)
+        shape = len(pixels), model.architecture.latent_dim
+        noise = torch.randn(shape, device=device, generator=stream)
+        metrics[name] = summarize(*elbo_at_rest(model, pixels, noise))
+    return metrics
