@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import yaml
+from ruamel.yaml import YAML
 
 from vae.common.params import Params, load_params
 from vae.common.runtime import start
@@ -29,11 +29,11 @@ def changed(params: Params, **sections: dict) -> Params:
     return Params.model_validate(content)
 
 
-def preset(name: str, changes: Sequence[str] = ()) -> Params:
+def preset(name: str | Path, changes: Sequence[str] = ()) -> Params:
     """The parameters of `dvc exp run $(cat presets/NAME)`, with more changes as `-S` takes them."""
     sections: dict[str, dict] = {}
     for line in [*Path("presets", name).read_text().splitlines(), *changes]:
         key, _, value = line.removeprefix("-S ").partition("=")
         section, entry = key.split(".")
-        sections.setdefault(section, {})[entry] = yaml.safe_load(value)
+        sections.setdefault(section, {})[entry] = YAML(typ="safe").load(value)
     return changed(load_params(), **sections)

@@ -9,9 +9,10 @@ from report.explorer import explorer
 from report.page import render
 from report.program import CannotRun
 from report.results import PICTURES, load_metrics, load_pictures, load_table
-from vae.common.errors import UserError, run_stage
+from vae.common.errors import UserError
 from vae.common.files import write_atomically
 from vae.common.params import load_params
+from vae.common.stage import run
 from vae.data.images import load_images
 from vae.model.architecture import PIXELS
 from vae.model.vae import VAE
@@ -69,4 +70,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run(main)

@@ -8,10 +8,12 @@ import math
 
 import torch
 
-from vae.common.errors import UserError, run_stage
+from vae.common.errors import UserError
 from vae.common.files import write_csv, write_json
+from vae.common.inputs import Inputs
 from vae.common.params import load_params
 from vae.common.runtime import generator, start
+from vae.common.stage import run_stage
 from vae.common.statistics import mean_and_stderr
 from vae.data.images import Images, load_images
 from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
@@ -27,7 +29,7 @@ PAIRED = 10  # images that interpolations go between
 TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviations
 
 
-def main() -> None:
+def main(_: Inputs) -> None:
     params = load_params().evaluate
     device = start(params.device, "evaluate.device", params.numerics == "portable")
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
@@ -121,4 +123,4 @@ def draw_pictures(
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("evaluate", main)

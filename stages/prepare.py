@@ -6,9 +6,11 @@ Writes data/train.safetensors, data/validation.safetensors and data/test.safeten
 import torch
 from torch import Tensor
 
-from vae.common.errors import UserError, run_stage
+from vae.common.errors import UserError
+from vae.common.inputs import Inputs
 from vae.common.params import Prepare, load_params
 from vae.common.runtime import generator
+from vae.common.stage import run_stage
 from vae.data.datasets import load_dataset
 from vae.data.images import binarize, save_images
 
@@ -39,7 +41,7 @@ def pixels(images: Tensor, name: str, params: Prepare) -> Tensor:
     return binarize(images, generator("cpu", params.seed, f"{name} pixels"))
 
 
-def main() -> None:
+def main(_: Inputs) -> None:
     params = load_params().prepare
     title, (images, labels), test = load_dataset(params.dataset, params.mirror)
     train, validation = split(len(images), params.validation_size, params.seed)
@@ -60,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("prepare", main)

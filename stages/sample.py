@@ -2,14 +2,15 @@
 
 import torch
 
-from vae.common.errors import run_stage
+from vae.common.inputs import Inputs
 from vae.common.params import load_params
 from vae.common.runtime import generator, start
+from vae.common.stage import run_stage
 from vae.evaluation.pictures import save_grid
 from vae.model.vae import VAE
 
 
-def main() -> None:
+def main(_: Inputs) -> None:
     params = load_params().sample
     device = start(params.device, "sample.device")
     model = VAE.load("models/vae.safetensors", device)
@@ -21,4 +22,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("sample", main)

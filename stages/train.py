@@ -8,10 +8,11 @@ import sys
 import time
 from pathlib import Path
 
-from vae.common.errors import run_stage
 from vae.common.files import write_csv, write_json
+from vae.common.inputs import Inputs
 from vae.common.params import load_params
 from vae.common.runtime import start
+from vae.common.stage import run_stage
 from vae.data.images import load_images
 from vae.evaluation.tiles import save_tiles
 from vae.training.checkpoint import Checkpoint, fingerprint
@@ -39,11 +40,11 @@ def tidy(run: Run) -> None:
     """Leaves the pictures of this training alone in their folder."""
     EPOCHS.mkdir(parents=True, exist_ok=True)
     for path in EPOCHS.iterdir():
-        if path.name not in {f"{epoch}.png" for epoch in run.grids}:
+        if path.name not in {f"{epoch}.png" for epoch in run.grids} and not path.is_dir():
             path.unlink()
 
 
-def main() -> None:
+def main(inputs: Inputs) -> None:
     params = load_params()
     epochs = params.train.epochs
     device = start(params.train.device, "train.device", params.train.numerics == "portable")
@@ -73,6 +74,7 @@ def main() -> None:
             flush=True,
         )
 
+    inputs.check()  # while there is a checkpoint to go on from
     metrics = final_metrics(run.model, params.train.seed, train, validation)
     run.model.save("models/vae.safetensors")
     write_json("metrics/train.json", {"epochs": epochs} | metrics)
@@ -81,4 +83,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    run_stage(main)
+    run_stage("train", main)

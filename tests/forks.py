@@ -13,7 +13,7 @@ import signal
 import sys
 from fnmatch import fnmatch
 
-from vae.common.errors import run_stage
+from vae.common.stage import run_stage
 
 STAGES = {
     name: importlib.import_module(f"stages.{name}")
@@ -40,7 +40,7 @@ def child(request: dict) -> int:
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
     try:
-        run_stage(STAGES[request["stage"]].main)
+        run_stage(request["stage"], STAGES[request["stage"]].main)
     except SystemExit as ending:
         print(ending.code, file=sys.stderr)
         return 1

@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 
 from stages import train
-from vae.common.errors import run_stage
+from vae.common.stage import run_stage
 
 CURVES, OUTPUT = Path("plots/training.csv"), Path("output.tmp")
 
@@ -24,7 +24,7 @@ def child() -> int:
     process = os.fork()
     if process == 0:
         os.dup2(os.open(OUTPUT, os.O_WRONLY), 1)
-        run_stage(train.main)
+        run_stage("train", train.main)
         sys.stdout.flush()
         os._exit(0)
     return process

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import yaml
 
-from tests.conftest import ROOT
+from tests.conftest import committed
 from vae import VAE
 from vae.common.params import Params
 from vae.data.images import Images
@@ -38,7 +38,7 @@ def prepared(count: int) -> Images:
 
 def params(model: dict | None = None, **train) -> Params:
     """The defaults of params.yaml, but for a small model, and with changes."""
-    content = yaml.safe_load((ROOT / "params.yaml").read_text())
+    content = yaml.safe_load(committed("params.yaml"))
     content["model"] |= {"hidden_dims": [20, 10], "latent_dim": 3, "channels": 2} | (model or {})
     content["train"] |= train
     return Params.model_validate(content)

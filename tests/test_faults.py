@@ -4,12 +4,10 @@ Each test of the table injects one fault and looks at the message, the exit code
 which have to stay as they were, and at the run after the fault is gone.
 """
 
-import gzip
 import json
 import os
 import pickle
 import shutil
-import socket
 
 import pytest
 from safetensors.torch import load_file, save_file
@@ -35,10 +33,6 @@ def assert_fails(done: dict, message: str, lines: int = 2) -> None:
     ("fault", "reason"),
     [
         ("HTML page", "not a whole gzip file"),
-        ("truncated", "not a whole gzip file"),
-        ("other content", "train-images-idx3-ubyte is not MNIST's: SHA-256"),
-        ("dropped halfway", "the connection broke after"),
-        ("hangs", "nothing came for 1 s"),
         ("down", "Connection refused"),
     ],
 )
@@ -47,15 +41,6 @@ def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
     url = server.url
     if fault == "HTML page":
         server.files[IMAGES] = b"<html>Log in to the network</html>"
-    elif fault == "truncated":
-        server.files[IMAGES] = good[IMAGES][:5000]
-    elif fault == "other content":
-        server.files[IMAGES] = gzip.compress(b"\0\0\x08\x03" + bytes(1000))
-    elif fault == "dropped halfway":
-        server.announced_but_not_sent = 1000
-    elif fault == "hangs":
-        silent = socket.create_server(("127.0.0.1", 0))  # accepts, and says nothing
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
     else:
         url = "http://127.0.0.1:1"
     params = stages.project.read("params.yaml").decode()
@@ -72,7 +57,7 @@ def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
     assert "or set prepare.mirror" in last[1]
     assert stages.project.outputs("prepare") == before
 
-    server.files, server.announced_but_not_sent = good, 0
+    server.files = good
     stages.project.set(url, server.url)
     assert stages.run("prepare", **cache)["code"] == 0
     assert stages.project.outputs("prepare") == before
@@ -203,7 +188,7 @@ def test_a_metrics_file_that_a_viewer_holds_open(stages):
 
 
 def test_more_memory_than_there_is(stages):
-    stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [100000000000, 64]")
+    stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [1000000, 1000000]")
     before = stages.project.outputs("train")
     assert_fails(stages.run("train"), "error: not enough memory (")
     assert stages.project.outputs("train") == before

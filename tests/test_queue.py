@@ -30,7 +30,7 @@ def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
 
     for seed in 1, 2:
         project.dvc("exp", "run", "--queue", "-n", f"seed{seed}", "-S", f"train.seed={seed}")
-    project.dvc("exp", "run", "--queue", "-n", "broken", "-S", "train.learning_rate=1e30")
+    project.dvc("exp", "run", "--queue", "-n", "broken", "-S", "train.learning_rate=1000")
     project.dvc("queue", "start", "--jobs", "2")
     states = finished(project, ["seed1", "seed2", "broken"])
     assert states == {"seed1": "Success", "seed2": "Success", "broken": "Failed"}

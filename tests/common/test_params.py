@@ -1,14 +1,15 @@
 """Parameters are understood as people write them, and refused with one line that says why."""
 
+import dvc.utils.serialize
 import pytest
 import yaml
 
 from benchmarks.ours import preset
-from tests.conftest import ROOT
+from tests.conftest import ROOT, committed
 from vae.common.errors import UserError
-from vae.common.params import load_params
+from vae.common.params import load_params, load_yaml
 
-DEFAULTS = yaml.safe_load((ROOT / "params.yaml").read_text())
+DEFAULTS = yaml.safe_load(committed("params.yaml"))
 
 
 def load_with(tmp_path, **changes: str):
@@ -64,6 +65,15 @@ def test_values_as_people_write_them(tmp_path, name, text, value):
         ("model__prior", "flat", "model.prior = 'flat': should be 'standard' or 'mixture'"),
         ("prepare__dataset", "cifar", "prepare.dataset = 'cifar': should be 'mnist' or 'fashion"),
         ("train__schedule", "cosine", "train.schedule = 'cosine': should be 'constant' or 'one_cy"),
+        ("train__seed", str(2**64), "train.seed = 18446744073709551616: should be less than 9223"),
+        ("train__kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
+        ("train__weight_decay", "1e300", "train.weight_decay = 1e+300: should be less than or"),
+        ("train__importance_samples", f"1{'0' * 20}", "should be less than or equal to 1000000"),
+        ("evaluate__elbo_samples", f"1{'0' * 19}", "should be less than or equal to 1000000"),
+        ("model__hidden_dims", f"[1{'0' * 19}]", "model.hidden_dims.0 = 10000000000000000000: "),
+        ("model__hidden_dims", f"[{2**62}, 4]", "should be less than or equal to 1000000"),
+        ("model__latent_dim", f"1{'0' * 21}", "should be less than or equal to 1000000"),
+        ("prepare__mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
         ("prepare__threshold", "255", "prepare.threshold = 255: should be less than or equal to"),
         ("prepare__binarization", "soft", "prepare.binarization = 'soft': should be 'threshold'"),
         ("prepare__mirror", "example.org", "prepare.mirror = 'example.org': should be null or a"),
@@ -101,27 +111,52 @@ def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, ch
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
-def test_a_preset_is_made_of_valid_parameters(path):
+def test_a_preset_is_made_of_valid_parameters(path, tmp_path, monkeypatch):
     """And `original` of the defaults."""
-    is_default = preset(path.name) == load_params(ROOT / "params.yaml")
+    (tmp_path / "params.yaml").write_text(committed("params.yaml"))
+    monkeypatch.chdir(tmp_path)
+    is_default = preset(path) == load_params()
     assert is_default == (path.name == "original")
 
 
-def test_a_missing_parameter_and_broken_yaml_are_named(tmp_path):
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("train: [", "is not valid YAML: while parsing"),
+        ("- a list", "should be a valid dictionary"),
+        ("", "should be a valid dictionary"),
+        ("train: " + "[" * 3000, "is not valid YAML: maximum recursion depth exceeded"),
+        ("seed: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
+        ("train: {epochs: 1}\ntrain: {epochs: 2}", 'found duplicate key "train"'),
+    ],
+)
+def test_a_file_that_is_no_parameters_is_refused_in_one_line(tmp_path, text, words):
+    path = tmp_path / "params.yaml"
+    path.write_text(text)
+    with pytest.raises(UserError) as error:
+        load_params(path)
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_numbers_are_read_as_dvc_reads_them(tmp_path):
+    path = tmp_path / "params.yaml"
+    for text in ("010", "0100", "1:30", "no", "1e-3", "0o17", "1_000"):
+        path.write_text(f"value: {text}")
+        assert load_yaml(path) == dvc.utils.serialize.load_yaml(path), text
+
+
+def test_a_missing_parameter_and_a_missing_file_are_named(tmp_path):
     path = tmp_path / "params.yaml"
     content = {name: dict(section) for name, section in DEFAULTS.items()}
     del content["train"]["epochs"]
     path.write_text(yaml.safe_dump(content))
     with pytest.raises(UserError, match=r"train\.epochs is missing"):
         load_params(path)
-    path.write_text("train: [")
-    with pytest.raises(UserError, match="not valid YAML"):
-        load_params(path)
-    path.write_text("- a list")
-    with pytest.raises(UserError, match="should be a valid dictionary"):
-        load_params(path)
     with pytest.raises(UserError, match="is missing: run from the project's root"):
         load_params(tmp_path / "nowhere.yaml")
+    with pytest.raises(UserError, match="cannot be read: Is a directory"):
+        load_params(tmp_path)
 
 
 def test_a_preset_is_the_same_after_any_other():

@@ -77,3 +77,13 @@ def test_a_user_without_a_home_is_told_what_to_set(project, tmp_path):
     assert done.stderr.startswith("error: ")
     assert "Set HOME or XDG_CACHE_HOME" in done.stderr
     assert done.stderr.count("\n") == 2
+
+
+def test_other_arithmetic_is_told_before_anything_is_computed(project):
+    """Here that of a processor without AVX2, which torch imitates."""
+    done = project.stage("sample", ATEN_CPU_CAPABILITY="default")
+    (line,) = done.stderr.splitlines()
+    assert re.match(r"this machine's arithmetic \(torch [\d.+\w]+, DEFAULT\) is not that of", line)
+    assert project.stage("sample").stderr == ""
+    project.set('FINGERPRINT = "', 'FINGERPRINT = "0', "vae/common/runtime.py")
+    assert "their bits will differ, not their values" in project.stage("sample").stderr

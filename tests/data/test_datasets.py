@@ -43,7 +43,7 @@ def test_a_class_and_a_line_add_a_data_set(tmp_path, monkeypatch):
     Path("params.yaml").write_text(params.replace("validation_size: 5000", "validation_size: 8"))
     assert load_params().prepare.dataset == "shapes"
 
-    prepare.main()
+    prepare.main(None)
     sizes = {"train": 32, "validation": 8, "test": 10}
     for name, size in sizes.items():
         prepared = load_images(f"data/{name}.safetensors")

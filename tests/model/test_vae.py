@@ -1,11 +1,15 @@
 """The model: its posterior, and its file."""
 
+import json
+import resource
+
 import pytest
 import torch
 
 from tests.models import POSTERIORS, random_images, small_vae
 from vae import VAE
 from vae.common.errors import UserError
+from vae.common.files import save_tensors
 from vae.data.images import Images
 from vae.evaluation.bounds import evaluate
 from vae.model import NETWORKS, PRIORS
@@ -99,6 +103,8 @@ def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures():
         (torch.full((3, 784), 0.5), "a pixel is 0.5: should be 0 or 1.*threshold 128"),
         (torch.full((3, 28, 28), 255, dtype=torch.uint8), "a pixel is 255"),
         (torch.full((3, 784), torch.nan), "a pixel is nan"),
+        (torch.full((3, 784), 1j), "images are complex"),
+        ([["a"]], "no array of images"),
     ],
 )
 @pytest.mark.parametrize("use", ["encode", "reconstruct", "log_likelihood"])
@@ -112,3 +118,30 @@ def test_what_is_no_batch_of_binary_images_is_refused(images, words, use):
 def test_latents_of_another_dimension_are_refused():
     with pytest.raises(ValueError, match=r"latents of shape \(4, 2\): should be \[..., 3\]"):
         small_vae().decode(torch.zeros(4, 2))
+
+
+def test_arrays_and_lists_will_do_as_images():
+    model, x = small_vae().float(), random_images(2)
+    expected = model.reconstruct(x)
+    for images in x.numpy(), x.tolist(), x.bool().numpy():
+        torch.testing.assert_close(model.reconstruct(images), expected)
+
+
+def test_how_many_must_make_sense():
+    model = small_vae().float()
+    with pytest.raises(ValueError, match="count = -1: should not be negative"):
+        model.sample(-1)
+    with pytest.raises(ValueError, match="draws = 0: should be at least 1"):
+        model.log_likelihood(random_images(2), draws=0)
+    assert model.sample(0).shape == (0, 28, 28)
+
+
+def test_a_small_file_that_claims_to_be_large_takes_no_memory(tmp_path):
+    path = tmp_path / "vae.safetensors"
+    architecture = {"hidden_dims": [20_000, 20_000], "latent_dim": 2, "posterior": "gaussian"}
+    metadata = {"architecture": json.dumps(architecture), "dataset": "", "binarization": ""}
+    save_tensors(path, {"x": torch.zeros(1)}, metadata)
+    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    with pytest.raises(UserError, match="do not have the shapes of its architecture"):
+        VAE.load(path)
+    assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # kB

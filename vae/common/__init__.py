@@ -1,0 +1,1 @@
+"""What every part uses: parameters, files, errors, the machine, threads, statistics."""

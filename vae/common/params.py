@@ -5,8 +5,8 @@ import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-import yaml
 from pydantic import (
     AfterValidator,
     BaseModel,
@@ -16,8 +16,9 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
+from ruamel.yaml import YAML, YAMLError
 
-from vae.common.errors import UserError
+from vae.common.errors import Refusal, UserError
 from vae.data import DATASETS
 from vae.model import NETWORKS, PRIORS
 
@@ -35,7 +36,12 @@ def _device(name: str) -> str:
 
 
 def _url(url: str) -> str:
-    if not re.match(r"(https?|file)://.", url):
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https", "file") and bool(parts.netloc or parts.path)
+    except ValueError:  # brackets without an address, say
+        known = False
+    if not known or "://" not in url:
         raise ValueError("should be null or a URL that starts with http://, https:// or file://")
     return url.rstrip("/")
 
@@ -51,8 +57,10 @@ def _one_of(table: Iterable[str]) -> Callable[[str], str]:
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool)]
-Count = Annotated[Int, Field(ge=1)]
-Seed = Annotated[Int, Field(ge=0)]
+# Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
+Count = Annotated[Int, Field(ge=1, le=10**6)]
+Images = Annotated[Int, Field(ge=1, le=10**9)]
+Seed = Annotated[Int, Field(ge=0, lt=2**63)]
 Device = Annotated[str, AfterValidator(_device)]
 
 
@@ -65,7 +73,7 @@ class Prepare(Section):
     dataset: Annotated[str, AfterValidator(_one_of(DATASETS))]
     binarization: Literal["threshold", "stochastic"]
     threshold: Annotated[Int, Field(ge=0, le=254)]
-    validation_size: Count
+    validation_size: Images
     seed: Seed
     mirror: Annotated[str, AfterValidator(_url)] | None
 
@@ -73,7 +81,7 @@ class Prepare(Section):
 class Model(Section):
     network: Annotated[str, AfterValidator(_one_of(NETWORKS))]
     channels: Count
-    hidden_dims: Annotated[list[Count], Field(min_length=1)]
+    hidden_dims: Annotated[list[Count], Field(min_length=1, max_length=100)]
     latent_dim: Count
     posterior: Literal["bounded", "gaussian"]
     prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
@@ -86,12 +94,12 @@ class Train(Section):
     decoder_bias: Literal["random", "log_odds"]
     epochs: Count
     batch_size: Count
-    learning_rate: Annotated[Float, Field(gt=0)]
+    learning_rate: Annotated[Float, Field(gt=0, le=1000)]
     schedule: Literal["constant", "one_cycle"]
-    weight_decay: Annotated[Float, Field(ge=0)]
+    weight_decay: Annotated[Float, Field(ge=0, le=1000)]
     importance_samples: Count
     gradient: Literal["reparameterized", "stl", "dreg"]
-    kl_weight: Annotated[Float, Field(ge=0)]
+    kl_weight: Annotated[Float, Field(ge=0, le=10**6)]
     keep: Literal["last", "best"]
     grids: Annotated[Int, Field(ge=0, le=1000)]
     numerics: Literal["portable", "native"]
@@ -142,22 +150,36 @@ class Params(Section):
     sample: Sample
 
 
+def load_yaml(path: str | Path) -> object:
+    """Reads a file as DVC reads it: YAML 1.2, in which 010 is 10, and no key may stand twice.
+
+    Raises UserError if it is missing, cannot be read, or is not YAML.
+    """
+    try:
+        return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run from the project's root folder") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    # Nested too deeply, or an integer with more digits than Python converts.
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split("To suppress")[0].split())[:200]
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+
+
 def load_params(path: str | Path = "params.yaml") -> Params:
     """Reads and checks every section, whichever stage asks.
 
-    Raises UserError with one line for each bad entry: its full name, its value, what is allowed.
+    Raises Refusal with a line for each of the first two bad entries: its full name, its value, what
+    is allowed.
     """
+    content = load_yaml(path)
     try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
         return Params.model_validate(content)
-    except FileNotFoundError:
-        raise UserError(f"{path} is missing: run from the project's root folder") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path} is not valid YAML: {reason}") from None
     except ValidationError as error:
-        lines = [_explain(entry) for entry in error.errors()]
-        raise UserError(f"{path}: " + f"\n{path}: ".join(lines)) from None
+        lines = [f"{path}: {_explain(entry)}" for entry in error.errors()]
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        raise Refusal("\n".join(lines[:2]) + more) from None
 
 
 def _explain(entry: dict) -> str:
@@ -179,4 +201,5 @@ def _explain(entry: dict) -> str:
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
     if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
         return message
-    return f"{name} = {value!r}: {message}"
+    text = repr(value)
+    return f"{name} = {text if len(text) < 80 else text[:77] + '...'}: {message}"

@@ -2,13 +2,16 @@
 
 import ctypes
 import hashlib
+import math
 import os
 import sys
 
 import torch
 
-from vae.common.errors import UserError
+from vae.common.errors import Refusal
 from vae.common.threads import share_processors
+
+FINGERPRINT = "00a4ae711039fa8a"  # of the arithmetic that made the committed results
 
 
 def start(device: str, parameter: str, portable: bool = True) -> torch.device:
@@ -16,7 +19,7 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
 
     `device` is cpu, cuda, cuda:N, mps or auto, the value of `parameter` (for the message).
     `portable`: the same bits on every processor and with any number of threads, at some cost.
-    Raises UserError if this machine lacks the device.
+    Raises Refusal if this machine lacks the device.
     """
     # Adam's moments of weights behind always-black pixels decay into denormals, which halve the
     # speed. Threads inherit the setting: it has to come before there are any.
@@ -28,16 +31,20 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
         os.environ["MKL_CBWR"] = "AVX2,STRICT"
         # oneDNN's convolutions have other bits on AVX2; torch's own take up to three times as long.
         torch.backends.mkldnn.enabled = False
-        if torch.backends.cpu.get_cpu_capability() not in ("AVX2", "AVX512"):
-            print(
-                "this processor has no AVX2: last digits may differ from others'", file=sys.stderr
-            )
 
     keep_freed_memory()
     # torch's AVX-512 kernels of expm1 and log1p read the constant for −0 under a mask. From a page
     # that is not in memory yet such a read fetches nothing, and takes a hundred nanoseconds each
     # time. A −0 brings the page in: both are then 7 times as fast.
     torch.full((64,), -0.0).expm1_().log1p_()
+
+    if portable and fingerprint() != FINGERPRINT:
+        print(
+            f"this machine's arithmetic (torch {torch.__version__}, "
+            f"{torch.backends.cpu.get_cpu_capability()}) is not that of the committed results "
+            f"(torch 2.14.1, x86-64 with AVX2): their bits will differ, not their values",
+            file=sys.stderr,
+        )
 
     present = ["cpu"]
     if torch.cuda.is_available():
@@ -48,7 +55,7 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
         device = present[1] if len(present) > 1 else "cpu"
         print(f"{parameter} = auto: using {device}")
     if ("cuda:0" if device == "cuda" else device) not in present:
-        raise UserError(
+        raise Refusal(
             f"{parameter} = {device!r}: this machine has no such device (it has: "
             f"{', '.join(present)}); set {parameter} to one of these, or to auto"
         )
@@ -68,6 +75,26 @@ def keep_freed_memory() -> None:
         trim_threshold, mmap_threshold = -1, -3  # of glibc's malloc.h
         libc.mallopt(trim_threshold, 2**30)
         libc.mallopt(mmap_threshold, 2**25)
+
+
+def fingerprint() -> str:
+    """A digest of the operations that portable numerics rest on, in the shapes of a training step:
+    products of matrices, a convolution, the functions of vae/model/densities.py, sums.
+    """
+
+    def numbers(*shape: int) -> torch.Tensor:  # in [−1, 1], the same everywhere
+        return (torch.arange(math.prod(shape)) * 7919 % 2003).view(shape) / 1001.5 - 1
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    hidden = numbers(32, 784) @ numbers(784, 512)
+    gradient = hidden.T @ numbers(32, 64)
+    images = torch.conv2d(numbers(2, 4, 14, 14), numbers(8, 4, 3, 3), padding=1)
+    torch.set_num_threads(threads)
+    functions = [hidden.tanh(), hidden.expm1(), hidden.abs().log1p(), hidden.reciprocal()]
+    results = [hidden, gradient, images, *functions, hidden.sum(0), hidden.sum(-1)]
+    content = b"".join(result.numpy().tobytes() for result in results)
+    return hashlib.sha256(content).hexdigest()[:16]
 
 
 def generator(device: torch.device | str, seed: int, purpose: str) -> torch.Generator:

@@ -79,6 +79,12 @@ class VAE(nn.Module):
 
     def rows(self, images: Tensor) -> Tensor:
         """Images as `encode` takes them → float [N, 784]. Raises ValueError as it does."""
+        try:
+            images = torch.as_tensor(images, device=next(self.parameters()).device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"no array of images: {error}") from None
+        if images.is_complex():
+            raise ValueError("images are complex: should be 0 or 1")
         if images.shape[1:] not in ((28, 28), (PIXELS,)):
             raise ValueError(
                 f"images of shape {tuple(images.shape)}: should be [N, 28, 28] or [N, {PIXELS}]"
@@ -104,6 +110,8 @@ class VAE(nn.Module):
         """Images as `encode` takes them → the importance-weighted bound on each one's log p(x) with
         so many draws, [N] in nats (Burda et al. 2016, eq. 8). `vae.evaluation.bounds` adds errors.
         """
+        if draws < 1:
+            raise ValueError(f"draws = {draws}: should be at least 1")
         x = self.rows(images)
         q = self.posterior(x)
         bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
@@ -115,7 +123,11 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` new digits from the prior: pixel probabilities [count, 28, 28]."""
+        """`count` new images from the prior: pixel probabilities [count, 28, 28]. Raises ValueError
+        if it is negative.
+        """
+        if count < 0:
+            raise ValueError(f"count = {count}: should not be negative")
         device = next(self.parameters()).device
         rows = max(count, 32)  # products of fewer rows differ between processors
         adapt_threads(rows, self.only_products)
@@ -138,7 +150,9 @@ class VAE(nn.Module):
         """Reads a model that `save` wrote. Raises UserError if the file is not such a model."""
         tensors, metadata = load_tensors(path)
         try:
-            model = cls(Architecture(**json.loads(metadata["architecture"])))
+            architecture = Architecture(**json.loads(metadata["architecture"]))
+            check_shapes(architecture, tensors)
+            model = cls(architecture)
             model.dataset = metadata["dataset"]
             model.binarization = metadata["binarization"]
             model.load_state_dict(tensors)
@@ -151,6 +165,20 @@ class VAE(nn.Module):
                 f"Delete it and train again: dvc repro"
             ) from None
         return model.to(device).eval()
+
+
+def check_shapes(architecture: Architecture, tensors: dict[str, Tensor]) -> None:
+    """Raises ValueError if these are not the weights of such a model, which may claim to be larger
+    than this machine's memory: on the device `meta` it takes none.
+    """
+    try:
+        with torch.device("meta"):
+            claimed = VAE(architecture).state_dict()
+    except (NotImplementedError, RuntimeError):  # a network that computes while it is built
+        return
+    shapes = [{name: its.shape for name, its in state.items()} for state in (claimed, tensors)]
+    if shapes[0] != shapes[1]:
+        raise ValueError("its weights do not have the shapes of its architecture")
 
 
 def probabilities(logits: Tensor) -> Tensor:

@@ -1,0 +1,1 @@
+"""The loop, the optimizer, the learning rate over time, checkpoints."""

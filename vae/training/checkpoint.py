@@ -50,13 +50,13 @@ class Checkpoint:
         """The state that was saved, and a row for each epoch that is done; None if there is no
         usable checkpoint.
         """
-        if not self.path.exists():
-            return None
         try:
+            if not self.path.exists():
+                return None
             tensors, metadata = load_tensors(self.path)
             if metadata["sha256"] != digest(tensors, metadata["rows"]):
                 raise ValueError(f"{self.path} is not what was written")
-        except (UserError, KeyError, ValueError) as error:
+        except (UserError, OSError, KeyError, ValueError) as error:
             reason = str(error).splitlines()[0]
             print(f"checkpoint ignored, training starts anew: {reason}", file=sys.stderr)
             return None
@@ -66,4 +66,8 @@ class Checkpoint:
         )
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        """A failure costs a warning, not the training."""
+        try:
+            self.path.unlink(missing_ok=True)
+        except OSError as error:
+            print(f"checkpoint not removed: {self.path}: {error.strerror}", file=sys.stderr)

@@ -14,7 +14,7 @@ from vae.common.runtime import generator, seed_of
 from vae.common.threads import adapt_threads
 from vae.data.images import Images
 from vae.evaluation.elbo import elbo_at_rest, summarize
-from vae.model.architecture import Architecture
+from vae.model.architecture import PIXELS, Architecture
 from vae.model.objectives import loss
 from vae.model.vae import VAE
 from vae.training.optimizer import AdamW
@@ -137,11 +137,7 @@ def train_epoch(
 
 
 class Diverged(Exception):
-    """A value that is not finite: its step of the epoch, from 1, and the last ELBO that was."""
-
-    def __init__(self, step: int, last_elbo: float):
-        super().__init__(step, last_elbo)
-        self.step, self.last_elbo = step, last_elbo
+    """Says at which step, and how."""
 
 
 def check_finite(terms: Tensor, batch_size: int) -> None:
@@ -150,7 +146,24 @@ def check_finite(terms: Tensor, batch_size: int) -> None:
     if len(wrong):
         step = wrong[0].item() // batch_size
         reconstruction, kl = terms[:, (step - 1) * batch_size : step * batch_size].cpu()
-        raise Diverged(step + 1, summarize(reconstruction, kl)["elbo"] if step else math.nan)
+        last = summarize(reconstruction, kl)["elbo"] if step else math.nan
+        raise Diverged(
+            f"at step {step + 1}: the ELBO is not finite (last finite value: {last} nats)"
+        )
+
+
+def check_sense(at_rest: tuple[Tensor, Tensor], kl_weight: float) -> None:
+    """at_rest: reconstruction and KL of the validation images at an epoch's end. Raises Diverged
+    if what is trained is ten times worse than a coin flip for each pixel, or not finite.
+    """
+    reconstruction, kl = at_rest
+    trained = (reconstruction - kl_weight * kl).double().mean().item()
+    coin_flips = PIXELS * math.log(0.5)
+    if not trained > 10 * coin_flips:  # false of what is no number, too
+        raise Diverged(
+            f"at its end: reconstruction − kl_weight·KL is {trained:.4g} nats, where a coin flip "
+            f"for each pixel has {coin_flips:.0f}"
+        )
 
 
 def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float]]:
@@ -176,14 +189,13 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float
         try:
             moving = train_epoch(run, pixels, stream(f"noise of epoch {epoch}"), epoch)
             at_rest = elbo_at_rest(model, validation.pixels, validation_noise)
-            if not torch.stack(at_rest).isfinite().all():
-                steps = math.ceil(len(pixels) / params.batch_size)
-                raise Diverged(steps, summarize(*moving)["elbo"])
+            check_sense(at_rest, params.kl_weight)
         except Diverged as diverged:
+            decay = f", or train.weight_decay, now {params.weight_decay:g}"
             raise UserError(
-                f"training diverged in epoch {epoch} at step {diverged.step}: the ELBO is not "
-                f"finite (last finite value: {diverged.last_elbo} nats).\n"
-                f"Try a smaller train.learning_rate, now {params.learning_rate}"
+                f"training diverged in epoch {epoch} {diverged}.\n"
+                f"Try a smaller train.learning_rate, now {params.learning_rate:g}"
+                f"{decay if params.weight_decay else ''}"
             ) from None
         if epoch in run.grids:
             digits = model.sample(GRID, stream("latents of the grids"))

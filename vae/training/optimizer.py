@@ -36,7 +36,8 @@ class AdamW:
     @torch.no_grad()
     def step(self, learning_rate: float) -> None:
         self.steps += 1
-        for decay, names in self.groups:
+        for decay, group in self.groups:
+            names = [name for name in group if self.parameters[name].grad is not None]
             torch._fused_adamw_(
                 [self.parameters[name] for name in names],
                 [self.parameters[name].grad for name in names],

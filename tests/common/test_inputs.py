@@ -1,0 +1,55 @@
+"""What is edited while a stage runs is not recorded as what it ran with."""
+
+import subprocess
+
+import pytest
+
+from tests.conftest import Project
+from vae.common.errors import UserError
+from vae.common.inputs import Inputs
+
+
+def start_training(project: Project) -> subprocess.Popen:
+    process = subprocess.Popen(
+        ["dvc", "repro"], cwd=project.folder, env=project.env, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+    )  # fmt: skip
+    for line in process.stdout:
+        if line.startswith("epoch"):
+            return process
+    raise AssertionError("it did not train")
+
+
+def test_parameters_edited_while_training_runs_are_not_recorded(project):
+    project.set("epochs: 3", "epochs: 15")
+    process = start_training(project)
+    project.set("learning_rate: 0.001", "learning_rate: 0.002")
+    output = process.communicate()[0]
+    assert process.returncode != 0
+    assert "error: train.learning_rate changed while the stage train ran" in output
+    assert "Nothing was recorded. Run it again: dvc repro" in output
+    assert "learning_rate: 0.002" not in project.read("dvc.lock").decode()
+    project.set("learning_rate: 0.002", "learning_rate: 0.001")
+    assert "going on after epoch 15 of 15" in project.dvc("repro")  # nothing is lost
+
+
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("prepare", "vae/data/images.py"),
+        ("train", "vae/model/networks/mlp.py"),
+        ("evaluate", "data/test.safetensors"),
+        ("sample", "models/vae.safetensors"),
+    ],
+)
+def test_every_change_of_a_dependency_is_seen(project, monkeypatch, stage, file):
+    monkeypatch.chdir(project.folder)
+    inputs = Inputs(stage)
+    inputs.check()
+    with open(file, "ab") as content:
+        content.write(b"\n")
+    with pytest.raises(UserError, match=f"^{file} changed while the stage {stage} ran"):
+        inputs.check()
+    (project.folder / file).unlink()
+    with pytest.raises(UserError, match=f"^{file} changed"):
+        inputs.check()

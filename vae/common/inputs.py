@@ -1,0 +1,52 @@
+"""Proof that a stage's inputs are at its end what they were at its start.
+
+DVC reads parameters, data and code after a stage has run. If they were edited in the meantime, it
+would record the new ones for outputs that were made from the old.
+"""
+
+import hashlib
+from pathlib import Path
+
+from vae.common.errors import UserError
+from vae.common.params import load_yaml
+
+
+class Inputs:
+    """What dvc.yaml names as the parameters and the dependencies of a stage.
+
+    Outside a project, where there is no dvc.yaml, nothing.
+    """
+
+    def __init__(self, stage: str):
+        self.stage = stage
+        self.before = self._now()
+
+    def _now(self) -> dict[str, object]:
+        """Each parameter's value, and each file's digest, by name."""
+        if not Path("dvc.yaml").exists():
+            return {}
+        stage = load_yaml("dvc.yaml")["stages"][self.stage]
+        params = load_yaml("params.yaml")
+        found: dict[str, object] = {
+            f"{section}.{name}": value
+            for section in stage["params"]
+            for name, value in (params.get(section) or {}).items()
+        }
+        for dependency in map(Path, stage["deps"]):
+            inside = dependency.rglob("*") if dependency.is_dir() else [dependency]
+            for path in inside:
+                if path.is_file() and "__pycache__" not in path.parts:
+                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+        return found
+
+    def check(self) -> None:
+        """Raises UserError if anything is not as it was."""
+        now = self._now()
+        known = sorted(set(now) | set(self.before))
+        changed = [name for name in known if now.get(name) != self.before.get(name)]
+        if changed:
+            names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
+            raise UserError(
+                f"{names} changed while the stage {self.stage} ran, so its outputs are not those "
+                f"of what is there now.\nNothing was recorded. Run it again: dvc repro"
+            )

@@ -1,0 +1,89 @@
+"""How a stage starts and ends: its output, its errors, its inputs.
+
+When something is wrong, it ends in one or two lines and a non-zero exit code.
+"""
+
+import io
+import os
+import re
+import signal
+import sys
+from collections.abc import Callable
+from typing import TextIO
+
+from vae.common.errors import Refusal, UserError
+from vae.common.inputs import Inputs
+
+BACK = (
+    "\nTo go back to the last commit's parameters and results: "
+    "git checkout params.yaml dvc.lock metrics plots && dvc checkout"
+)
+
+
+class Unfailing(io.FileIO):
+    """A standard stream that loses what it cannot write.
+
+    A stage's results are files. If the reader of its output leaves (`| head`), or the disk of its
+    log is full, it goes on unheard rather than lose a training. Ctrl-C still ends it.
+    """
+
+    def write(self, data: bytes) -> int:
+        try:
+            return super().write(data)
+        except OSError:
+            return len(data)
+
+
+def unfailing(stream: TextIO | None) -> TextIO:
+    """Writes what `stream` would, with an escape for a character that its encoding lacks."""
+    if stream is None:  # closed
+        return open(os.devnull, "w", encoding="utf-8")
+    buffer = getattr(stream, "buffer", None)
+    if not isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # a console of Windows, say
+        return stream
+    file = io.BufferedWriter(Unfailing(stream.fileno(), "w", closefd=False))
+    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=True)
+
+
+def run(main: Callable[[], None]) -> None:
+    """Runs `main`; a mistake of the user's ends in a message, not in a traceback.
+
+    Ctrl-C leaves by the signal itself, so that DVC and the shell see a failure.
+    """
+    sys.stdout, sys.stderr = unfailing(sys.stdout), unfailing(sys.stderr)
+    try:
+        main()
+    except UserError as error:
+        # DVC deletes a stage's outputs before it runs.
+        under_dvc = isinstance(error, Refusal) and "DVC_STAGE" in os.environ
+        sys.exit(f"error: {error}{BACK if under_dvc else ''}")
+    except KeyboardInterrupt:
+        print("interrupted", file=sys.stderr)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.raise_signal(signal.SIGINT)
+    except (MemoryError, RuntimeError) as error:
+        reason = str(error) or "out of memory"
+        if not re.search("out of memory|t allocate memory|nable to allocate", reason):
+            raise
+        sys.exit(
+            f"error: not enough memory ({' '.join(reason.split())[:150]}).\n"
+            f"Use a smaller model.hidden_dims or train.batch_size, or a machine that has more"
+        )
+    except OSError as error:
+        # A full disk, a read-only folder, a file that is a folder: the system's words name it.
+        what = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        sys.exit(f"error: {what}")
+
+
+def run_stage(name: str, main: Callable[[Inputs], None]) -> None:
+    """Runs a stage's `main` as `run` does, and fails if an input changes while it runs.
+
+    `main` may check earlier, where it would throw away something that the next run can use.
+    """
+
+    def checked() -> None:
+        inputs = Inputs(name)
+        main(inputs)
+        inputs.check()
+
+    run(checked)
