@@ -52,7 +52,9 @@ def main() -> None:
                     model = {"network": network, "prior": prior, "posterior": posterior}
                     name = " ".join([*model.values(), str(draws), gradient])
                     batch = 32 if network == "conv" or draws > 1 else 128
-                    digests[name] = combination(model | SIZES.get(network, {}), batch, draws, gradient)
+                    digests[name] = combination(
+                        model | SIZES.get(network, {}), batch, draws, gradient
+                    )
     print(json.dumps(digests, indent=1))
 
 
