@@ -1,16 +1,12 @@
 """What `prepare` makes of the images: the split, and the pixels."""
 
-from dataclasses import replace
-from pathlib import Path
-
 import pytest
 import torch
 
 from stages.prepare import pixels, split
 from vae.common.errors import UserError
-from vae.common.params import Prepare, load_params
-from vae.data.images import Images, binarize
-from vae.training.loop import Run, fit
+from vae.common.params import Prepare
+from vae.data.images import binarize
 
 
 def test_split_is_a_partition_that_the_seed_decides():
@@ -44,24 +40,3 @@ def test_stochastic_pixels_have_the_intensity_as_their_mean_and_certainty_at_the
     test = pixels(intensities, "test", params)
     assert torch.equal(test, pixels(intensities, "test", params))
     assert test.max() == 1
-
-
-def test_stochastic_training_pixels_are_drawn_anew_each_epoch_and_reproducibly(monkeypatch):
-    def pixels_of_each_epoch() -> list[torch.Tensor]:
-        seen = []
-        monkeypatch.setattr(
-            "vae.training.loop.train_epoch",
-            lambda run, pixels, *_: seen.append(pixels) or torch.zeros(2, len(pixels)),
-        )
-        grey = torch.full((30, 784), 128, dtype=torch.uint8)  # alike: their order does not matter
-        images = Images(grey, torch.zeros(30, dtype=torch.uint8), True, "MNIST", "stochastic")
-        params = load_params(Path(__file__).parents[2] / "params.yaml")
-        run = Run.new(params, images)
-        list(fit(run, images, replace(images, pixels=grey // 128, intensities=False)))
-        return seen
-
-    epochs = pixels_of_each_epoch()
-    assert len({epoch.sum().item() for epoch in epochs}) > len(epochs) // 2
-    for first, second in zip(epochs, pixels_of_each_epoch(), strict=True):
-        assert torch.equal(first, second)
-        assert first.max() == 1
