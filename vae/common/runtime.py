@@ -7,11 +7,12 @@ import os
 import sys
 
 import torch
+from torch.nn.functional import logsigmoid
 
 from vae.common.errors import Refusal
 from vae.common.threads import share_processors
 
-FINGERPRINT = "00a4ae711039fa8a"  # of the arithmetic that made the committed results
+FINGERPRINT = "02952c53221e5029"  # of the arithmetic that made the committed results
 
 
 def start(device: str, parameter: str, portable: bool = True) -> torch.device:
@@ -91,8 +92,9 @@ def fingerprint() -> str:
     gradient = hidden.T @ numbers(32, 64)
     images = torch.conv2d(numbers(2, 4, 14, 14), numbers(8, 4, 3, 3), padding=1)
     torch.set_num_threads(threads)
-    functions = [hidden.tanh(), hidden.expm1(), hidden.abs().log1p(), hidden.reciprocal()]
-    results = [hidden, gradient, images, *functions, hidden.sum(0), hidden.sum(-1)]
+    functions = torch.tanh, torch.expm1, logsigmoid, torch.reciprocal
+    results = [hidden, gradient, images, hidden.abs().log1p(), hidden.sum(0), hidden.sum(-1)]
+    results += [function(hidden) for function in functions]
     content = b"".join(result.numpy().tobytes() for result in results)
     return hashlib.sha256(content).hexdigest()[:16]
 

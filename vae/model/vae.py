@@ -12,6 +12,7 @@ from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import logsigmoid
 
 from vae.common.errors import UserError
 from vae.common.files import load_tensors, save_tensors
@@ -49,8 +50,9 @@ class VAE(nn.Module):
         mean, spread = self._run(self.encoder, x).chunk(2, dim=-1)
         if self.architecture.posterior == "bounded":
             # The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
-            odds_against = (-spread.clamp(min=MIN_LOG_STD)).expm1() + 1  # e^−h; σ(h) = 1/(1 + e^−h)
-            return Gaussian(mean.tanh(), (odds_against + 1).reciprocal(), -odds_against.log1p())
+            spread = spread.clamp(min=MIN_LOG_STD)
+            std = ((-spread).expm1() + 2).reciprocal()  # 1/(1 + e^−h)
+            return Gaussian(mean.tanh(), std, logsigmoid(spread))
         log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
         return Gaussian(mean, exp(log_std), log_std)
 
