@@ -115,7 +115,13 @@ def _baselines(head: str) -> list[str]:
 
 
 def _git(*arguments: str) -> str:
-    done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    try:
+        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
+    except FileNotFoundError:
+        raise UserError(
+            "the program git is not on PATH; the report compares experiments with it.\n"
+            "Install git, and run again: python -m report"
+        ) from None
     if done.returncode > 1:  # 1: there is no such commit
         reason = " ".join(done.stderr.split())[:200]
         raise UserError(f"git {arguments[0]} does not work here: {reason}")

@@ -12,7 +12,7 @@ from vae.common.errors import UserError
 from vae.common.files import write_csv, write_json
 from vae.common.inputs import Inputs
 from vae.common.params import load_params
-from vae.common.runtime import generator, start
+from vae.common.runtime import generator, make_products_portable, start
 from vae.common.stage import run_stage
 from vae.common.statistics import mean_and_stderr
 from vae.data.images import Images, load_images
@@ -20,6 +20,7 @@ from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers
 from vae.evaluation.pictures import save_grid, save_latent_map
 from vae.evaluation.walks import STEPS, along, between, decoded
 from vae.model.architecture import PIXELS
+from vae.model.products import agree_in_avx2
 from vae.model.vae import VAE
 
 SPLITS = "train", "validation", "test"
@@ -31,9 +32,12 @@ TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviatio
 
 def main(_: Inputs) -> None:
     params = load_params().evaluate
-    device = start(params.device, "evaluate.device", params.numerics == "portable")
+    portable = params.numerics == "portable"
+    device = start(params.device, "evaluate.device", portable)
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
+    if portable:
+        make_products_portable(agree_in_avx2(model))
     for name, images in splits.items():
         if (images.dataset, images.binarization) != (model.dataset, model.binarization):
             raise UserError(

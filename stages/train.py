@@ -11,10 +11,11 @@ from pathlib import Path
 from vae.common.files import write_csv, write_json
 from vae.common.inputs import Inputs
 from vae.common.params import load_params
-from vae.common.runtime import start
+from vae.common.runtime import make_products_portable, start
 from vae.common.stage import run_stage
 from vae.data.images import load_images
 from vae.evaluation.tiles import save_tiles
+from vae.model.products import agree_in_avx2
 from vae.training.checkpoint import Checkpoint, fingerprint
 from vae.training.loop import Run, final_metrics, fit
 
@@ -47,11 +48,14 @@ def tidy(run: Run) -> None:
 def main(inputs: Inputs) -> None:
     params = load_params()
     epochs = params.train.epochs
-    device = start(params.train.device, "train.device", params.train.numerics == "portable")
+    portable = params.train.numerics == "portable"
+    device = start(params.train.device, "train.device", portable)
     train = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
     run = Run.new(params, train)
+    if portable:
+        make_products_portable(agree_in_avx2(run.model, run.rows_a_step(len(train.pixels))))
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
     if saved := checkpoint.read():
         run.restore(*saved)

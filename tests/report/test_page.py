@@ -3,6 +3,7 @@
 import json
 import re
 import shutil
+import sys
 
 import pytest
 from torch import nn
@@ -126,6 +127,13 @@ def test_a_repository_without_a_commit_is_as_none(bare):
     bare.run("git", "init", "-q")
     report(bare)
     assert bare.read("report.html") == without_git
+
+
+def test_a_missing_git_is_named(project):
+    done = project.run(sys.executable, "-m", "report", check=False, PATH=str(project.folder))
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: the program git is not on PATH")
+    assert done.stderr.count("\n") == 2
 
 
 def test_numbers_are_the_metrics(visit, plain):

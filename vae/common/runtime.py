@@ -10,9 +10,12 @@ import torch
 from torch.nn.functional import logsigmoid
 
 from vae.common.errors import Refusal
-from vae.common.threads import share_processors
+from vae.common.threads import share_processors, use_one_thread
 
-FINGERPRINT = "02952c53221e5029"  # of the arithmetic that made the committed results
+FINGERPRINTS = {  # of the arithmetic that made the committed results, by MKL_CBWR
+    "AVX2,STRICT": "02952c53221e5029",
+    "COMPATIBLE": "b376295636ee6e0a",
+}
 
 
 def start(device: str, parameter: str, portable: bool = True) -> torch.device:
@@ -26,11 +29,10 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
     # speed. Threads inherit the setting: it has to come before there are any.
     torch.set_flush_denormal(True)
     if portable:
-        # Read at the first product. With it, Intel's library multiplies matrices in one order
-        # whatever the instruction set and the number of threads; AMD processors take that order
-        # anyway.
+        # Intel's library then multiplies matrices in one order whatever the instruction set and the
+        # number of threads. It reads this at the first product.
         os.environ["MKL_CBWR"] = "AVX2,STRICT"
-        # oneDNN's convolutions have other bits on AVX2; torch's own take up to three times as long.
+        # oneDNN's convolutions have other bits on AVX2; torch's own take up to six times as long.
         torch.backends.mkldnn.enabled = False
 
     keep_freed_memory()
@@ -38,14 +40,6 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
     # that is not in memory yet such a read fetches nothing, and takes a hundred nanoseconds each
     # time. A −0 brings the page in: both are then 7 times as fast.
     torch.full((64,), -0.0).expm1_().log1p_()
-
-    if portable and fingerprint() != FINGERPRINT:
-        print(
-            f"this machine's arithmetic (torch {torch.__version__}, "
-            f"{torch.backends.cpu.get_cpu_capability()}) is not that of the committed results "
-            f"(torch 2.14.1, x86-64 with AVX2): their bits will differ, not their values",
-            file=sys.stderr,
-        )
 
     present = ["cpu"]
     if torch.cuda.is_available():
@@ -66,6 +60,25 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
         torch.use_deterministic_algorithms(True)
     return torch.device(device)
+
+
+def make_products_portable(agree_in_avx2: bool) -> None:
+    """To be called before the first product of a portable computation, after `start`.
+
+    agree_in_avx2: see vae/model/products.py. If they do not, the library keeps to SSE2, where they
+    do if there is a single thread. Says on standard error if this machine's bits will differ from
+    those of the committed results.
+    """
+    if not agree_in_avx2:
+        os.environ["MKL_CBWR"] = "COMPATIBLE"
+        use_one_thread()
+    if fingerprint() != FINGERPRINTS[os.environ["MKL_CBWR"]]:
+        print(
+            f"this machine's arithmetic (torch {torch.__version__}, "
+            f"{torch.backends.cpu.get_cpu_capability()}) is not that of the committed results "
+            f"(torch 2.14.1, x86-64 with AVX2): their bits will differ, not their values",
+            file=sys.stderr,
+        )
 
 
 def keep_freed_memory() -> None:

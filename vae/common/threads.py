@@ -42,6 +42,7 @@ class Share:
 
     def __init__(self, portable: bool):
         self.portable = portable
+        self.most = 4  # threads of a portable computation
         self.threads = self.alone = torch.get_num_threads()  # heeds OMP_NUM_THREADS and affinity
         if not os.environ.get("OMP_NUM_THREADS"):  # the user's word is above a container's limit
             self.alone = affordable(self.threads)
@@ -75,8 +76,8 @@ class Share:
         others = sum(self._is_taken(byte) for byte in range(SLOTS) if byte != self.mine)
         return max(1, min(self.alone, self.processors // (1 + others))) if others else self.alone
 
-    def adapt(self, rows: int, only_products: bool = True) -> None:
-        """Sets torch's threads for work on `rows` rows; for `only_products` see below."""
+    def adapt(self, rows: int) -> None:
+        """Sets torch's threads for work on `rows` rows."""
         now = time.monotonic()
         if now - self.counted > RECOUNT_SECONDS:
             self.counted, self.share = now, self.count()
@@ -84,7 +85,7 @@ class Share:
         if self.portable:
             # On AMD's processors the number of threads shows in products of fewer than 32 rows,
             # and from 6 threads on in narrow ones. Matrices this small gain little from either.
-            threads = min(threads, 4) if rows >= 32 and only_products else 1
+            threads = min(threads, self.most) if rows >= 32 else 1
         if threads != self.threads:
             torch.set_num_threads(threads)
             self.threads = threads
@@ -100,12 +101,17 @@ def share_processors(portable: bool) -> None:
     _share.adapt(32)  # what does not ask keeps to its share too
 
 
-def adapt_threads(rows: int, only_products: bool = True) -> None:
+def use_one_thread() -> None:
+    """From now on a portable computation keeps to one: its bits depend on their number."""
+    if _share is not None:
+        _share.most = 1
+        _share.adapt(32)
+
+
+def adapt_threads(rows: int) -> None:
     """To be called before work on `rows` rows, as often as one likes: it takes a microsecond.
 
-    only_products: no layer computes anything but products of matrices. Convolutions have other
-    bits for each number of threads, so that portable ones get a single thread.
     Does nothing before `share_processors`.
     """
     if _share is not None:
-        _share.adapt(rows, only_products)
+        _share.adapt(rows)

@@ -96,14 +96,14 @@ def evaluate(
     drawn for all images together, so that the size of a block does not matter.
     """
     pixel_blocks = blocks(pixels.float())  # once: to convert at each draw costs 5% of its time
-    adapt_threads(len(pixel_blocks[-1]), model.only_products)
+    adapt_threads(len(pixel_blocks[-1]))
     posteriors = [model.posterior(block) for block in pixel_blocks]
 
     def draw(terms: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
         """`terms`, elbo_terms or log_weights, of all images at one draw of z: [2, N]."""
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=pixels.device, generator=stream)
-        adapt_threads(len(pixel_blocks[-1]), model.only_products)
+        adapt_threads(len(pixel_blocks[-1]))
         parts = [
             torch.stack(terms(model, x, q, q.draw(eps)))
             for x, q, eps in zip(pixel_blocks, posteriors, blocks(noise), strict=True)

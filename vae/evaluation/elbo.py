@@ -16,7 +16,7 @@ def elbo_at_rest(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Ten
     model.eval()
     terms = []
     for block, eps in zip(blocks(images), blocks(noise), strict=True):
-        adapt_threads(len(block), model.only_products)
+        adapt_threads(len(block))
         x = block.float()
         q = model.posterior(x)
         terms.append(torch.stack(elbo_terms(model, x, q, q.draw(eps))))

@@ -37,5 +37,5 @@ def along(mean: Tensor, std: Tensor, dimensions: list[int], reach: float) -> Ten
 @torch.no_grad()
 def decoded(model: VAE, z: Tensor) -> Tensor:
     """Latents [N, latent] → pixel probabilities [N, 28, 28], on the host."""
-    adapt_threads(len(z), model.only_products)
+    adapt_threads(len(z))
     return probabilities(model.decode(z.to(next(model.parameters()).device))).cpu()

@@ -35,13 +35,6 @@ class VAE(nn.Module):
         self.encoder, self.decoder = resolve_name(NETWORKS[architecture.network])(architecture)
         self.prior = resolve_name(PRIORS[architecture.prior])(architecture.latent_dim)
 
-    @property
-    def only_products(self) -> bool:
-        """Whether the networks have no layers but linear ones: see `adapt_threads`."""
-        networks = [*self.encoder.modules(), *self.decoder.modules()]
-        layers = [module for module in networks if next(module.parameters(False), None) is not None]
-        return all(isinstance(layer, nn.Linear) for layer in layers)
-
     def posterior(self, x: Tensor) -> Gaussian:
         """q(z|x): float images in {0, 1}, [N, 784] → mean, std and log std, each [N, latent].
 
@@ -132,7 +125,7 @@ class VAE(nn.Module):
             raise ValueError(f"count = {count}: should not be negative")
         device = next(self.parameters()).device
         rows = max(count, 32)  # products of fewer rows differ between processors
-        adapt_threads(rows, self.only_products)
+        adapt_threads(rows)
         shape = rows, self.architecture.latent_dim
         noise = torch.randn(shape, generator=generator, device=device)
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))

@@ -75,6 +75,12 @@ class Run:
         self.grids = {int(epoch): grid.cpu() for epoch, grid in parts["grid"].items()}
         self.rows = rows
 
+    def rows_a_step(self, images: int) -> set[int]:
+        """Rows of the matrices that an epoch's steps multiply, if it has so many images."""
+        size, draws = self.params.batch_size, self.params.importance_samples
+        batches = {min(size, images), images % size} - {0}
+        return batches | {draws * batch for batch in batches}
+
     @property
     def device(self) -> torch.device:
         return next(self.model.parameters()).device
@@ -120,12 +126,11 @@ def train_epoch(
     params, size = run.params, run.params.batch_size
     rates = learning_rates(params, epoch, math.ceil(len(images) / size))
     reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
-    only_products = run.model.only_products
     run.model.train()
     for step, rate in enumerate(tqdm(rates, unit="step", leave=False, disable=None)):
         batch = slice(step * size, (step + 1) * size)
         x = images[batch].float()
-        adapt_threads(len(x), only_products)
+        adapt_threads(len(x))
         shape = params.importance_samples, len(x), run.model.architecture.latent_dim
         noise = torch.randn(shape, device=x.device, generator=stream)
         reconstruction[batch], kl[batch] = update(run, x, noise, rate)

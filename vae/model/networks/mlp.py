@@ -5,6 +5,7 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vae.model.architecture import PIXELS, Architecture
+from vae.model.products import Linear
 
 
 class MLP(nn.Sequential):
@@ -16,7 +17,7 @@ class MLP(nn.Sequential):
     def __init__(self, *dims: int, residual: bool = False):
         layers = []
         for fan_in, fan_out in pairwise(dims):
-            layers += [nn.Linear(fan_in, fan_out), nn.ReLU()]
+            layers += [Linear(fan_in, fan_out), nn.ReLU()]
         super().__init__(*layers[:-1])
         self.skips = [residual and fan_in == fan_out for fan_in, fan_out in pairwise(dims[:-1])]
 
