@@ -4,13 +4,14 @@ Writes models/vae.safetensors and metrics/train.json; on the way a row of plots/
 epoch, and pictures of digits in plots/epochs/.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
 
 from vae.common.files import write_csv, write_json
 from vae.common.inputs import Inputs
-from vae.common.params import load_params
+from vae.common.params import Params, load_params
 from vae.common.runtime import make_products_portable, start
 from vae.common.stage import run_stage
 from vae.data.images import load_images
@@ -18,6 +19,7 @@ from vae.evaluation.tiles import save_tiles
 from vae.model.products import agree_in_avx2
 from vae.training.checkpoint import Checkpoint, fingerprint
 from vae.training.loop import Run, final_metrics, fit
+from vae.training.processes import Processes, is_launched, together
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")
@@ -47,29 +49,42 @@ def tidy(run: Run) -> None:
 
 def main(inputs: Inputs) -> None:
     params = load_params()
+    options = os.environ.get("TORCHRUN")
+    if options and not is_launched():
+        from vae.training.launch import launch  # which takes a moment, and is seldom wanted
+
+        launch("stages.train", options)
+        return
+    with together(params.train) as processes:
+        train(params, processes, inputs)
+
+
+def train(params: Params, processes: Processes, inputs: Inputs) -> None:
     epochs = params.train.epochs
     portable = params.train.numerics == "portable"
-    device = start(params.train.device, "train.device", portable)
-    train = load_images(DATA[0]).to(device)
+    device = start(processes.device(params.train.device), "train.device", portable)
+    images = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
-    run = Run.new(params, train)
+    run = Run.new(params, images, processes)
     if portable:
-        make_products_portable(agree_in_avx2(run.model, run.rows_a_step(len(train.pixels))))
+        make_products_portable(agree_in_avx2(run.model, run.rows_a_step(len(images.pixels))))
     checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
-    if saved := checkpoint.read():
+    if saved := processes.from_first(checkpoint.read() if processes.first else None):
         run.restore(*saved)
         done = len(run.rows)
         print(f"going on after epoch {done} of {epochs}, where training stopped", flush=True)
-        write_csv("plots/training.csv", run.rows)
-        for epoch in range(1, done + 1):
-            draw(run, epoch)
+        if processes.first:
+            write_csv("plots/training.csv", run.rows)
+            for epoch in range(1, done + 1):
+                draw(run, epoch)
 
     began = time.perf_counter()
-    for row in fit(run, train, validation):
-        checkpoint.save(run.state(), run.rows)
-        write_csv("plots/training.csv", run.rows)
-        draw(run, row["epoch"])
+    for row in fit(run, images, validation):
+        if processes.first:
+            checkpoint.save(run.state(), run.rows)
+            write_csv("plots/training.csv", run.rows)
+            draw(run, row["epoch"])
         print(
             f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
             f"train ELBO {row['train_elbo']:9.3f}   "
@@ -78,12 +93,13 @@ def main(inputs: Inputs) -> None:
             flush=True,
         )
 
-    inputs.check()  # while there is a checkpoint to go on from
-    metrics = final_metrics(run.model, params.train.seed, train, validation)
-    run.model.save("models/vae.safetensors")
-    write_json("metrics/train.json", {"epochs": epochs} | metrics)
-    tidy(run)
-    checkpoint.remove()
+    if processes.first:
+        inputs.check()  # while there is a checkpoint to go on from
+        metrics = final_metrics(run.model, params.train.seed, images, validation)
+        run.model.save("models/vae.safetensors")
+        write_json("metrics/train.json", {"epochs": epochs} | metrics)
+        tidy(run)
+        checkpoint.remove()
 
 
 if __name__ == "__main__":

@@ -94,6 +94,7 @@ class Train(Section):
     decoder_bias: Literal["random", "log_odds"]
     epochs: Count
     batch_size: Count
+    shards: Annotated[Int, Field(ge=1, le=1024)]
     learning_rate: Annotated[Float, Field(gt=0, le=1000)]
     schedule: Literal["constant", "one_cycle"]
     weight_decay: Annotated[Float, Field(ge=0, le=1000)]
@@ -123,6 +124,11 @@ class Train(Section):
             raise ValueError(
                 "train.precision = 'bfloat16' with train.numerics = 'portable': its bits differ "
                 "from processor to processor; set train.numerics to native"
+            )
+        if self.batch_size % self.shards:
+            raise ValueError(
+                f"train.batch_size = {self.batch_size} with train.shards = {self.shards}: should "
+                f"be a multiple of it, so that each shard has the same number of images"
             )
         return self
 

@@ -18,6 +18,7 @@ from vae.model.architecture import PIXELS, Architecture
 from vae.model.objectives import loss
 from vae.model.vae import VAE
 from vae.training.optimizer import AdamW
+from vae.training.processes import ALONE, Processes, sizes
 from vae.training.schedule import learning_rates
 
 GRID = 16  # digits of a picture on the way
@@ -34,9 +35,10 @@ class Run:
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
     grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, in grey
     rows: list[dict]  # of training.csv: one for each epoch that is done
+    processes: Processes = ALONE
 
     @classmethod
-    def new(cls, params: Params, train: Images) -> "Run":
+    def new(cls, params: Params, train: Images, processes: Processes = ALONE) -> "Run":
         """On the device of `train`, with random weights that are the same on every device."""
         torch.manual_seed(params.train.seed)
         model = VAE(Architecture(**params.model.model_dump()))
@@ -44,12 +46,18 @@ class Run:
         model.precision = getattr(torch, params.train.precision)
         if params.train.decoder_bias == "log_odds":
             set_pixel_biases(model, train.log_odds())
+        if params.train.shards > 1 and any(True for _ in model.buffers()):
+            raise UserError(
+                f"train.shards = {params.train.shards} with model.network = "
+                f"{params.model.network!r}: it keeps averages of whole batches (BatchNorm); set "
+                f"train.shards to 1"
+            )
         model.to(train.pixels.device)
         optimizer = AdamW(model, params.train.weight_decay)
         grids = {
             epoch: torch.zeros(GRID, 28, 28, dtype=torch.uint8) for epoch in pictured(params.train)
         }
-        return cls(params.train, model, optimizer, {}, grids, [])
+        return cls(params.train, model, optimizer, {}, grids, [], processes)
 
     def state(self) -> dict[str, Tensor]:
         parts = {
@@ -77,9 +85,10 @@ class Run:
 
     def rows_a_step(self, images: int) -> set[int]:
         """Rows of the matrices that an epoch's steps multiply, if it has so many images."""
-        size, draws = self.params.batch_size, self.params.importance_samples
-        batches = {min(size, images), images % size} - {0}
-        return batches | {draws * batch for batch in batches}
+        params = self.params
+        batches = min(params.batch_size, images), images % params.batch_size
+        rows = {part for batch in batches for part in sizes(batch, params.shards)} - {0}
+        return rows | {params.importance_samples * count for count in rows}
 
     @property
     def device(self) -> torch.device:
@@ -107,10 +116,39 @@ def update(run: Run, x: Tensor, noise: Tensor, learning_rate: float) -> tuple[Te
 
     → reconstruction and KL, [N] each, of the model before the step.
     """
-    value, reconstruction, kl = loss(run.model, x, noise, run.params.kl_weight, run.params.gradient)
+    params = run.params
     run.optimizer.zero_grad()
-    value.backward()
+    if params.shards == 1:
+        value, reconstruction, kl = loss(run.model, x, noise, params.kl_weight, params.gradient)
+        value.backward()
+    else:
+        reconstruction, kl = sharded(run, x, noise)
     run.optimizer.step(learning_rate)
+    return reconstruction, kl
+
+
+def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """Leaves in `.grad` the gradient of the whole batch, the sum of all shards' gradients.
+
+    → reconstruction and KL, [N] each: zero for the shards of other processes.
+    """
+    params, parameters = run.params, list(run.model.parameters())
+    reconstruction, kl = x.new_zeros(2, len(x))
+    gradients = []
+    seed = int(torch.randint(2**62, ()))  # of a network's own randomness, the same everywhere
+    for shard, part in run.processes.parts(len(x), params.shards):
+        torch.manual_seed(seed + shard)
+        value, reconstruction[part], kl[part] = loss(
+            run.model, x[part], noise[:, part], params.kl_weight, params.gradient
+        )
+        value.backward(value.new_tensor((part.stop - part.start) / len(x)))
+        used = [parameter for parameter in parameters if parameter.grad is not None]
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in used]))
+        run.optimizer.zero_grad()
+    torch.manual_seed(seed - 1)
+    total = run.processes.tree_sum(gradients)
+    for parameter, its in zip(used, total.split([p.numel() for p in used]), strict=True):
+        parameter.grad = its.view_as(parameter)
     return reconstruction, kl
 
 
@@ -126,17 +164,19 @@ def train_epoch(
     params, size = run.params, run.params.batch_size
     rates = learning_rates(params, epoch, math.ceil(len(images) / size))
     reconstruction, kl = terms = torch.zeros(2, len(images), device=images.device)
+    looks = images.device.type == "cpu" and run.processes is ALONE
     run.model.train()
     for step, rate in enumerate(tqdm(rates, unit="step", leave=False, disable=None)):
         batch = slice(step * size, (step + 1) * size)
         x = images[batch].float()
-        adapt_threads(len(x))
+        adapt_threads(sizes(len(x), params.shards)[0])
         shape = params.importance_samples, len(x), run.model.architecture.latent_dim
         noise = torch.randn(shape, device=x.device, generator=stream)
         reconstruction[batch], kl[batch] = update(run, x, noise, rate)
-        if images.device.type == "cpu" and step % CHECKED_STEPS == 0:
+        if looks and step % CHECKED_STEPS == 0:
             check_finite(terms, size)
     run.model.eval()
+    run.processes.whole(terms)
     check_finite(terms, size)
     return reconstruction, kl
 
