@@ -12,6 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from vae.model.products import Linear
+
 RELU = {nn.ReLU, F.relu, torch.relu, "relu"}
 ADD = {operator.add, torch.add, "add"}
 RESHAPE = {  # they keep the order of the numbers
@@ -24,6 +26,13 @@ class CannotRun(Exception):
     """Why decoder.js cannot run a decoder, as the end of a sentence."""
 
 
+class Tracer(fx.Tracer):
+    """Takes this project's linear layer for one operation, as torch's own layers are."""
+
+    def is_leaf_module(self, module: nn.Module, name: str) -> bool:
+        return isinstance(module, Linear) or super().is_leaf_module(module, name)
+
+
 def program(decoder: nn.Module, latent: int) -> list[dict]:
     """The steps from z [latent] to the logits [784], which the last step gives.
 
@@ -32,7 +41,7 @@ def program(decoder: nn.Module, latent: int) -> list[dict]:
     cannot trace the decoder, or if an operation is not one of those above.
     """
     try:
-        traced = fx.symbolic_trace(decoder)
+        traced = fx.GraphModule(decoder, Tracer().trace(decoder))
         ShapeProp(traced).propagate(torch.zeros(1, latent))
     except Exception as error:  # whatever the network's own code raises when it is traced
         reason = " ".join(str(error).split())[:200]
@@ -69,7 +78,7 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
         return {"kind": "relu"}
     if operation in ADD and _adds_alike(node, shapes):
         return {"kind": "add"}
-    if operation is nn.Linear and shapes[0][:-1] == (1,):
+    if operation in (nn.Linear, Linear) and shapes[0][:-1] == (1,):
         everything = torch.arange(module.in_features).unsqueeze(0)
         return _layer("gather", module.weight, module.bias, everything, _shape(node))
     is_convolution = operation in (nn.Conv2d, nn.ConvTranspose2d)

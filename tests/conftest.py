@@ -1,5 +1,6 @@
 """Small IDX data, a real HTTP server for it, and temporary clones of the project."""
 
+import fcntl
 import gzip
 import hashlib
 import http.server
@@ -112,13 +113,6 @@ def server(small_gzipped):
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
-def session_server(small_gzipped):
-    server = serve(small_gzipped)
-    yield server
-    server.shutdown()
-
-
 OUTPUTS = {  # of each stage, as patterns
     "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
     "train": [
@@ -188,39 +182,46 @@ class Project:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory, session_server, small_digests, small_gzipped) -> Project:
-    """A project after `dvc repro`, everything committed. Not to be changed: see `project`."""
-    folder = tmp_path_factory.mktemp("reproduced") / "project"
+def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
+    """A project after `dvc repro`, everything committed. Not to be changed: see `project`.
+
+    It takes 15 seconds, so that the tests' processes share one.
+    """
+    temporary = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        temporary = temporary.parent  # of all processes
+    project = Project(temporary / "reproduced" / "project")
+    with open(temporary / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not project.folder.exists():
+            build(project, temporary / "mirror", small_digests, small_gzipped)
+    return project
+
+
+def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[str, bytes]) -> None:
+    mirror.mkdir()
+    for name, content in files.items():
+        (mirror / name).write_bytes(content)
     unwanted = shutil.ignore_patterns(
-        ".git",
-        ".venv",
-        "cache",
-        "tmp",
-        "*.safetensors",
-        "__pycache__",
-        "config.local",
-        ".*_cache",
-        ".checkpoints",
-        "epochs",
-    )
-    shutil.copytree(ROOT, folder, ignore=unwanted)
-    project = Project(folder)
-    (folder / "params.yaml").write_text(committed("params.yaml"))
-    for name, digest in small_digests.items():
+        ".git", ".venv", "cache", "tmp", "*.safetensors", "__pycache__", "config.local", ".*_cache",
+        ".checkpoints", "epochs",
+    )  # fmt: skip
+    shutil.copytree(ROOT, project.folder, ignore=unwanted)
+    (project.folder / "params.yaml").write_text(committed("params.yaml"))
+    for name, digest in digests.items():
         project.set(SHA256[name], digest, "vae/data/datasets.py")
     # FashionMNIST and KMNIST are the same small files, under digests of their own.
-    digests = {name: hashlib.md5(content).hexdigest() for name, content in small_gzipped.items()}
+    digests = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
     published = 'dict(resolve_name(f"torchvision.datasets:{self.title}").resources)'
     project.set(published, repr(digests), "vae/data/datasets.py")
     project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "vae/data/sources.py")
-    project.set("mirror: null", f"mirror: {session_server.url}")
+    project.set("mirror: null", f"mirror: {mirror.as_uri()}")
     for old, new in SMALL_PARAMS.items():
         project.set(old, new)
     project.run("git", "init", "-q", "-b", "main")
     project.commit()
     project.dvc("repro")
     project.commit()
-    return project
 
 
 @pytest.fixture

@@ -78,9 +78,9 @@ def test_epochs_are_in_numeric_order_and_other_pictures_shown(visit, unusual):
     assert page.get_by_role("img", name="My own").is_visible()
 
 
-def test_the_page_may_not_load_anything(visit, seen, plain, session_server):
+def test_the_page_may_not_load_anything(visit, seen, plain, server):
     page = visit(plain)
-    address = f"{session_server.url}/picture"
+    address = f"{server.url}/picture"
     with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
         refused = page.evaluate(
             """(address) => new Promise((done) => {
@@ -94,7 +94,7 @@ def test_the_page_may_not_load_anything(visit, seen, plain, session_server):
         )
     seen.clear()  # of that message
     assert refused == address
-    assert "/picture" not in session_server.requests
+    assert "/picture" not in server.requests
 
 
 def gelu(a: Architecture) -> tuple[nn.Module, nn.Module]:
