@@ -1,24 +1,36 @@
-"""The README's Python runs as it stands, and its files exist."""
+"""The README and the pages of docs/: their Python runs as it stands, and their files exist."""
 
 import re
 
+import pytest
+
 from tests.conftest import ROOT
 
-README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 
 def test_the_code_runs_after_dvc_repro(reproduced):
-    (code,) = re.findall(r"```python\n(.*?)```", README, re.S)
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/model.md").read_text(), re.S)
     shapes = "print(mean.shape, logits.shape, probabilities.shape, digits.shape, bounds.shape)"
     done = reproduced.run("python", "-c", code + shapes)
     assert done.stdout.startswith("torch.Size([60, 12]) torch.Size([60, 784])")  # 60 in all
     assert done.stdout.endswith("torch.Size([16, 28, 28]) torch.Size([60])\n")
 
 
-def test_the_files_and_folders_it_names_are_there(reproduced):
-    links = re.findall(r"\]\(([^)#:]+)\)", README)
-    named = re.findall(r"`((?:stages|vae|tests|presets|plots|metrics|docs)/[\w/]+\.?\w*)`", README)
-    assert len(links) > 3
-    assert len(named) > 10
-    for path in links + named:
-        assert (reproduced.folder / path).exists(), path
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_the_files_and_headings_it_names_are_there(reproduced, page):
+    text = page.read_text()
+    for path, heading in re.findall(r"\]\(([^)#:]*)(?:#([^)]+))?\)", text):
+        target = (page.parent / path).resolve() if path else page
+        assert target.exists(), path
+        headings = re.findall("^#+ (.+)$", target.read_text(), re.M) if heading else []
+        assert not heading or heading in [h.lower().replace(" ", "-") for h in headings]
+    named = re.findall(r"`((?:stages|vae|tests|presets|plots|metrics|docs)/[\w/]+\.?\w*)`", text)
+    for path in named:
+        assert (reproduced.folder / path).exists() or (ROOT / path).exists(), path
+
+
+def test_every_page_is_in_the_readme():
+    readme = PAGES[0].read_text()
+    assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in readme] == []
+    assert len(readme.split()) <= 1000
