@@ -1,0 +1,230 @@
+"""The commands of docs/sharing.md, as its readers paste them: two people, a Git server, a folder
+and an S3 server, and another project.
+"""
+
+import json
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import sysconfig
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+
+from report.changes import MARKER
+from tests.conftest import ROOT, Project
+
+DOCS = (ROOT / "docs/sharing.md").read_text()
+WORKFLOW = ROOT / ".github/workflows/check.yml"
+
+
+class Docs:
+    """The indented blocks of docs/sharing.md by heading, with places of the test's own in them."""
+
+    def __init__(self, **places: str):
+        self.places = places
+
+    def run(self, person: Project, heading: str, number: int, **env: str) -> str:
+        """Pastes a block after the first one, which says where the repository is."""
+        pasted = self._block("Sharing results[^\n]*", 0) + self._block(heading, number)
+        done = person.run("bash", "-euo", "pipefail", "-c", pasted, **env)
+        return done.stdout + done.stderr
+
+    def _block(self, heading: str, number: int) -> str:
+        section = re.search(rf"^#+ {heading}\n(.*?)(?=^#|\Z)", DOCS, re.S | re.M)[1]
+        text = re.findall(r"(?:^    .*\n)+", section, re.M)[number]
+        for place, ours in self.places.items():
+            text = text.replace(place, ours)
+        return text
+
+
+def someone(folder: Path) -> Project:
+    folder.mkdir()
+    return Project(folder)
+
+
+def cloned(person: Project) -> Project:
+    """The clone that they made, in which nothing differs from the last commit."""
+    clone = Project(person.folder / "mnist-vae")
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    return clone
+
+
+@pytest.fixture
+def server(tmp_path):
+    """A Git server on this machine that takes pushes: its URL, and the folder that it serves."""
+    folder = tmp_path / "server"
+    folder.mkdir()
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    options = f"--listen=127.0.0.1 --port={port} --reuseaddr --export-all --enable=receive-pack"
+    process = subprocess.Popen(
+        ["git", "daemon", f"--base-path={folder}", *options.split()], stderr=subprocess.DEVNULL
+    )
+    for _ in range(200):
+        with socket.socket() as client:
+            if client.connect_ex(("127.0.0.1", port)) == 0:
+                break
+        time.sleep(0.05)
+    yield f"git://127.0.0.1:{port}", folder
+    process.terminate()
+    process.wait()
+
+
+@pytest.fixture
+def author(project, server) -> Project:
+    """Who has the results, and the server for a Git remote."""
+    url, folder = server
+    project.run("git", "init", "-q", "--bare", "-b", "main", str(folder / "mnist-vae.git"))
+    project.run("git", "remote", "add", "origin", f"{url}/mnist-vae.git")
+    project.run("git", "push", "-q", "-u", "origin", "main")
+    return project
+
+
+@pytest.fixture
+def docs(server, author, tmp_path) -> Docs:
+    return Docs(**{
+        "https://github.com/OWNER/mnist-vae.git": f"{server[0]}/mnist-vae.git",
+        "/mnt/team/mnist-vae": str(tmp_path / "storage"),
+        "NAME": "quick",
+    })  # fmt: skip
+
+
+def test_a_colleague_has_the_results_and_then_an_experiment(author, docs, tmp_path):
+    docs.run(author, "A folder", 0)
+    colleague = someone(tmp_path / "colleague")
+    output = docs.run(colleague, "A folder", 1)
+    assert "Data and pipelines are up to date." in output
+    assert "Running stage" not in output
+    clone = cloned(colleague)
+    committed = clone.read("models/vae.safetensors")
+    assert committed == author.read("models/vae.safetensors")
+
+    author.dvc("exp", "run", "-n", "quick", "-S", "train.epochs=1", "train")
+    docs.run(author, "Experiments", 0)
+    assert "quick" in docs.run(clone, "Experiments", 1)
+    model = clone.read("models/vae.safetensors")
+    assert model == author.read("models/vae.safetensors") != committed
+    assert yaml.safe_load(clone.read("params.yaml"))["train"]["epochs"] == 1
+
+
+def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, server, tmp_path):
+    pytest.importorskip("dvc_s3", reason="the extra s3 is not installed")
+    moto = pytest.importorskip("moto.server", reason="the extra test is not installed")
+    import boto3
+
+    storage = moto.ThreadedMotoServer("127.0.0.1", 0, verbose=False)
+    storage.start()
+    url = "http://{}:{}".format(*storage.get_host_and_port())
+    keys = {"aws_access_key_id": "ours", "aws_secret_access_key": "t0psecret"}
+    boto3.client("s3", "us-east-1", endpoint_url=url, **keys).create_bucket(Bucket="results")
+    docs.places |= {"https://s3.example.org": url, "BUCKET": "results", "=...": "=t0psecret"}
+    docs.places |= {"key_id ...": "key_id ours", "access_key ...": "access_key t0psecret"}
+    try:
+        docs.run(author, "S3", 1)
+        docs.run(author, "S3", 2)
+        colleague = someone(tmp_path / "colleague")
+        colleague.run("git", "clone", "-q", f"{server[0]}/mnist-vae.git")
+        clone = cloned(colleague)
+        docs.run(clone, "S3", 3)
+    finally:
+        storage.stop()
+    assert clone.read("models/vae.safetensors") == author.read("models/vae.safetensors")
+    output = clone.dvc("repro")
+    assert output.count("didn't change, skipping") == 4, output
+    assert clone.run("git", "status", "--porcelain").stdout == ""
+    assert clone.run("git", "grep", "t0psecret", "--", ".dvc", check=False).stdout == ""
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """A virtual environment that has what this one has, but not this project; and no network."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
+    scheme = {"base": str(folder), "platbase": str(folder)}
+    packages = Path(sysconfig.get_path("purelib", "venv", scheme))
+    (packages / "these.pth").write_text(sysconfig.get_path("purelib"))
+    return {
+        "PATH": f"{folder}/bin:{Path(sys.executable).parent}:/usr/bin:/bin",
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip's inverse: no isolation, which needs an index
+    }
+
+
+def test_another_project_uses_the_package_and_the_model(author, docs, tmp_path):
+    docs.run(author, "A folder", 0)
+    docs.run(author, "By version", 0)
+    docs.places["COMMIT"] = author.run("git", "rev-parse", "HEAD").stdout.strip()
+    other = someone(tmp_path / "other")
+    env = environment(tmp_path / "environment")
+    docs.run(other, "The model in another project", 0, **env)
+    (code,) = re.findall(r"```python\n(.*?)```", DOCS, re.S)
+    code += "import vae; print(vae.__file__, tuple(digits.shape), tuple(latents.shape))"
+    done = other.run("python", "-c", code, **env)
+    installed, shapes = done.stdout.split(maxsplit=1)
+    assert Path(installed).is_relative_to(tmp_path / "environment")
+    assert shapes == "(16, 28, 28) (16, 12)\n"
+    model = other.read("vae.safetensors")
+    assert model == author.read("models/vae.safetensors")
+
+    importing = someone(tmp_path / "importing")
+    importing.run("git", "init", "-q")
+    importing.dvc("init")
+    output = docs.run(importing, "The model in another project", 1)
+    assert "Data and pipelines are up to date." in output
+    assert importing.read("vae.safetensors") == model
+    assert docs.places["COMMIT"] in importing.read("vae.safetensors.dvc").decode()
+
+    pinned = someone(tmp_path / "pinned")
+    docs.run(pinned, "The model in another project", 2, **env)
+    (pinned.folder / "vae.safetensors").unlink()
+    docs.run(pinned, "By version", 1)
+    assert pinned.read("vae.safetensors") == pinned.read("vae-1.0.0.safetensors") == model
+
+
+def test_the_workflow_is_one_and_gives_nothing_away():
+    for tool in "check-jsonschema", "zizmor":
+        if shutil.which(tool) is None:
+            pytest.skip(f"{tool} is not installed, which is in the extra test")
+    for command in (
+        ["check-jsonschema", "--builtin-schema", "vendor.github-workflows"],
+        ["zizmor", "--offline", "--quiet"],
+    ):
+        done = subprocess.run([*command, WORKFLOW], capture_output=True, text=True)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+GH = """#!/bin/sh
+echo "$@" >> calls
+while [ $# -gt 0 ]; do
+    [ "$1" = --jq ] && exec jq -r "$2" comments.json
+    shift
+done
+"""
+
+
+@pytest.mark.parametrize(
+    ("comments", "request_"),
+    [
+        ([("github-actions[bot]", "other"), ("someone", MARKER)], "repos/o/r/issues/7/comments"),
+        ([("someone", "x"), ("github-actions[bot]", f"{MARKER}\nold")],
+         "--method PATCH repos/o/r/issues/comments/1"),
+    ],
+)  # fmt: skip
+def test_the_comment_is_posted_once_and_then_updated(tmp_path, comments, request_):
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed, with which gh filters")
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["comment"]["steps"]
+    entries = [
+        {"id": number, "user": {"login": name}, "body": body}
+        for number, (name, body) in enumerate(comments)
+    ]
+    (tmp_path / "comments.json").write_text(json.dumps(entries))
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_REPOSITORY": "o/r", "NUMBER": "7"}
+    subprocess.run(["bash", "-e", "-c", steps[-1]["run"]], cwd=tmp_path, env=env, check=True)
+    last = (tmp_path / "calls").read_text().splitlines()[-1]
+    assert last == f"api --silent {request_} --field body=@changes.md"
