@@ -5,7 +5,6 @@
 import argparse
 import logging
 import re
-import subprocess
 from pathlib import Path
 from urllib.parse import quote
 
@@ -14,6 +13,7 @@ from dvc.repo import Repo
 
 from report.differences import File, metrics_table
 from report.experiments import commit
+from report.git import git
 from report.markdown import cell, code, table
 from vae.common.errors import UserError
 from vae.common.stage import run
@@ -64,7 +64,7 @@ def _resolve(name: str) -> str:
             "Run this in the root folder of a clone"
         )
     try:
-        return _git("rev-parse", "--verify", f"{name}^{{commit}}").strip()
+        return git("rev-parse", "--verify", f"{name}^{{commit}}").strip()
     except UserError:
         raise UserError(
             f"BASE = {name!r} is no commit of this repository.\n"
@@ -120,17 +120,15 @@ def _params(files: dict[str, File]) -> str:
 
 def _pictures(base: str, images: str | None) -> str:
     """The pictures in Git that differ, linked as far as they are committed."""
-    *found, _ = _git("diff", "--name-status", "--no-renames", "-z", base, "--", PICTURES).split(
-        "\0"
-    )
+    *found, _ = git("diff", "--name-status", "--no-renames", "-z", base, "--", PICTURES).split("\0")
     states = dict(zip(found[1::2], found[::2], strict=True))
     if not states:
         return "No picture differs."
     if images is None:
         names = ", ".join(code(Path(path).stem) for path in states)
         return f"These differ: {names}. `dvc plots diff {base[:7]}` shows them side by side."
-    head = _git("rev-parse", "HEAD").strip()
-    uncommitted = _git("diff", "--name-only", "-z", "HEAD", "--", PICTURES).split("\0")
+    head = git("rev-parse", "HEAD").strip()
+    uncommitted = git("diff", "--name-only", "-z", "HEAD", "--", PICTURES).split("\0")
     rows = []
     for path, state in states.items():
         before, now = (f"![]({images}/{at}/{quote(path)})" for at in (base, head))
@@ -138,17 +136,6 @@ def _pictures(base: str, images: str | None) -> str:
         now = "" if state == "D" else "not committed" if path in uncommitted else now
         rows.append(f"{code(Path(path).stem)} | {before} | {now}")
     return table(["", "before", "now"], rows)
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError("the program git is not on PATH.\nInstall git, and run again") from None
-    if done.returncode:
-        reason = " ".join(done.stderr.split())[:200]
-        raise UserError(f"git {arguments[0]} does not work here: {reason}")
-    return done.stdout
 
 
 if __name__ == "__main__":

@@ -2,13 +2,13 @@
 
 import math
 import re
-import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
 import dvc.api
 from dvc.exceptions import DvcException
 
+from report.git import git
 from vae.common.errors import UserError
 
 METRICS = [
@@ -31,8 +31,8 @@ def commit() -> str:
     head = _head()
     if head is None:
         return "no Git commit"
-    name = _git("rev-parse", "--short", head)
-    changed = _git("status", "--porcelain", "--untracked-files=no")
+    name = git("rev-parse", "--short", head).strip()
+    changed = git("status", "--porcelain", "--untracked-files=no")
     return f"commit {name}, with uncommitted changes" if changed else f"commit {name}"
 
 
@@ -103,26 +103,12 @@ def _head() -> str | None:
     """The present commit; None outside a repository, and before its first commit."""
     if not Path(".git").exists():
         return None
-    return _git("rev-parse", "--verify", "--quiet", "HEAD") or None
+    return git("rev-parse", "--verify", "--quiet", "HEAD", exits=(0, 1)).strip() or None
 
 
 def _baselines(head: str) -> list[str]:
     """The commits that experiments start from, the present one first."""
-    refs = _git("for-each-ref", "--format=%(refname)", "refs/exps")
+    refs = git("for-each-ref", "--format=%(refname)", "refs/exps")
     # refs/exps/<2 digits of the commit>/<the other 38>/<name of the experiment>
     starts = re.findall("^refs/exps/([0-9a-f]{2})/([0-9a-f]{38})/", refs, re.M)
     return list(dict.fromkeys([head, *map("".join, starts)]))
-
-
-def _git(*arguments: str) -> str:
-    try:
-        done = subprocess.run(["git", *arguments], capture_output=True, text=True)
-    except FileNotFoundError:
-        raise UserError(
-            "the program git is not on PATH; the report compares experiments with it.\n"
-            "Install git, and run again: python -m report"
-        ) from None
-    if done.returncode > 1:  # 1: there is no such commit
-        reason = " ".join(done.stderr.split())[:200]
-        raise UserError(f"git {arguments[0]} does not work here: {reason}")
-    return done.stdout.strip()
