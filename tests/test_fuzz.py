@@ -3,6 +3,7 @@
 Inputs are made by hypothesis, the same ones each time; how many is bounded, and so is the time.
 """
 
+import gzip
 import json
 import os
 import shutil
@@ -18,7 +19,9 @@ from tests.models import prepared, small_vae
 from vae import VAE
 from vae.common.errors import UserError
 from vae.common.params import Params, load_params
+from vae.data import datasets, sources
 from vae.data.images import load_images, save_images
+from vae.data.sources import FileError
 from vae.training.checkpoint import Checkpoint
 
 FUZZ = settings(
@@ -26,6 +29,7 @@ FUZZ = settings(
     database=None, suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 DEFAULTS = yaml.safe_load(committed("params.yaml"))
+TRAIN_IMAGES = "train-images-idx3-ubyte"
 NAMES = [(section, name) for section, its in DEFAULTS.items() for name in its]
 
 scalars = (
@@ -111,6 +115,50 @@ def test_any_damage_of_a_tensor_file(tmp_path_factory, whole, kind, where, bits,
     got = is_used_or_refused(READERS[kind], path)
     if kind != "model" and damaged != content:  # which have digests
         assert got is None
+
+
+@pytest.fixture(scope="module")
+def only_cache(monkeypatch_module, tmp_path_factory, small_files, small_digests):
+    """A cache with MNIST's small files, and no other source."""
+    cache = tmp_path_factory.mktemp("cache")
+    for name, content in small_files.items():
+        (cache / name).write_bytes(content)
+
+    def no_package(_):
+        raise FileError("no package index")
+
+    monkeypatch_module.setattr(datasets, "SHA256", small_digests)
+    monkeypatch_module.setattr(sources, "cache_dir", lambda: cache)
+    monkeypatch_module.setattr(sources, "wheel_from_package_index", no_package)
+    monkeypatch_module.setattr("torchvision.datasets.MNIST.mirrors", [])
+    return cache
+
+
+@given(
+    number=some.integers(0, 3), where=some.floats(0, 1), other=some.binary(max_size=40),
+    compressed=some.booleans(), how=some.sampled_from(["flipped", "cut", "inserted", "replaced"]),
+)  # fmt: skip
+@FUZZ
+def test_any_damage_of_an_idx_file(only_cache, small_files, number, where, other, compressed, how):
+    name = list(small_files)[number]
+    content = gzip.compress(small_files[name], mtime=0) if compressed else small_files[name]
+    place = int(where * (len(content) - 1))
+    damaged = {
+        "flipped": content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
+        "cut": content[:place],
+        "inserted": content[:place] + other + content[place:],
+        "replaced": other,
+    }[how]
+    path = only_cache / (f"{name}.gz" if compressed else name)
+    (only_cache / name).unlink()
+    path.write_bytes(damaged)
+    try:
+        splits = is_used_or_refused(datasets.MNIST().load, None)
+        # A byte of gzip's header, or what follows its end, may differ: the pixels may not.
+        assert splits is None or splits[0][0].tobytes() == small_files[TRAIN_IMAGES][16:]
+    finally:
+        path.unlink(missing_ok=True)
+        (only_cache / name).write_bytes(small_files[name])
 
 
 @pytest.fixture(scope="module")
