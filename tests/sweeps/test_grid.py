@@ -1,0 +1,69 @@
+"""What a sweep is made of: said once, checked before any work."""
+
+import pytest
+
+from sweeps.grid import grid
+from tests.conftest import ROOT
+from vae.common.errors import UserError
+
+
+@pytest.fixture(autouse=True)
+def _in_the_project(monkeypatch):
+    monkeypatch.chdir(ROOT)
+
+
+def overrides(*settings: str) -> list[str]:
+    return [" ".join(experiment.overrides) for experiment in grid(settings, "sweep", "c0")]
+
+
+def names(*settings: str, commit: str = "c0") -> set[str]:
+    return {experiment.name for experiment in grid(settings, "sweep", commit)}
+
+
+def test_each_combination_is_an_experiment_and_brackets_hold_a_value_together():
+    assert overrides("model.hidden_dims=[512,64],[300]", "train.seed=range(2)") == [
+        "model.hidden_dims=[512,64] train.seed=0",
+        "model.hidden_dims=[512,64] train.seed=1",
+        "model.hidden_dims=[300] train.seed=0",
+        "model.hidden_dims=[300] train.seed=1",
+    ]
+    assert overrides("prepare.mirror=null", "train.learning_rate=1e-4") == [
+        "prepare.mirror=null train.learning_rate=0.0001"
+    ]
+
+
+def test_a_name_says_what_the_experiment_is_however_it_is_written():
+    written = names("train.kl_weight=1,0.5", "train.seed=1,2")
+    assert len(written) == 4
+    assert names("train.seed=2,1", "train.kl_weight=0.50,1.0") == written
+    assert not names("train.kl_weight=1,0.5", "train.seed=1,2", commit="c1") & written
+    assert not names("train.kl_weight=1,0.5", "train.seed=3,4") & written
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (["train.kl_wieght=1,2"], "not a parameter; did you mean train.kl_weight?"),
+        (["training.seed=1"], "is not a parameter"),
+        (["train.seed.first=1"], "train.seed is a value, not a section"),
+        (["train=1"], "train = 1: should be a valid dictionary"),
+        (["train.kl_weight=1,heavy"], "-S: train.kl_weight = 'heavy': should be a valid number"),
+        (["train.kl_weight=1", "train.importance_samples=1", "train.gradient=stl,dreg"], "dreg is"),
+        (["train.kl_weight="], "should be a valid number"),
+        (["train.kl_weight"], "cannot be read"),
+        (["train.kl_weight=[1,"], "cannot be read"),
+        (["train.seed=range(1,9,0)"], "cannot be read"),
+        (["train.kl_weight=interval(0,1)"], "cannot be read"),
+        (["train.seed=shuffle(1,2)"], "is not a parameter with its values"),
+        (["+train.more=1"], "is not a parameter with its values"),
+        (["~train.seed"], "is not a parameter with its values"),
+        (["train.seed=1", "train.seed=2"], "train.seed stands twice"),
+        (["train.kl_weight=1,1.0"], "are the same experiment"),
+        (["train.seed=range(1000000000)"], "more than 100000 experiments"),
+    ],
+)  # fmt: skip
+def test_what_is_wrong_is_said_in_a_line_or_two(settings, message):
+    with pytest.raises(UserError) as refusal:
+        grid(settings, "sweep", "c0")
+    assert message in str(refusal.value)
+    assert len(str(refusal.value).splitlines()) <= 2
