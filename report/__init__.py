@@ -1,0 +1,3 @@
+"""The results as one page, and what a change does to them."""
+
+import vae.common.environment  # noqa: F401

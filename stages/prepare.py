@@ -6,7 +6,7 @@ Writes data/train.safetensors, data/validation.safetensors and data/test.safeten
 import torch
 from torch import Tensor
 
-from vae.common.errors import UserError
+from vae.common.errors import Refusal
 from vae.common.inputs import Inputs
 from vae.common.params import Prepare, load_params
 from vae.common.runtime import generator
@@ -18,10 +18,10 @@ from vae.data.images import binarize, save_images
 def split(count: int, validation_size: int, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the training and of the validation images, each ascending.
 
-    Raises UserError if no training image would be left.
+    Raises Refusal if no training image would be left.
     """
     if validation_size >= count:
-        raise UserError(
+        raise Refusal(
             f"prepare.validation_size = {validation_size}: "
             f"there are {count} training images; allowed are 1 to {count - 1}"
         )

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from vae.data.datasets import SHA256
 
@@ -26,13 +27,13 @@ def committed(file: str) -> str:
     not about what someone tried last. Otherwise the file as it is in the workspace.
     """
 
-    def keys(text: str) -> list[str]:
-        return [line.partition(":")[0] for line in text.splitlines()]
+    def names(text: str) -> list[tuple]:  # DVC writes the file in a layout of its own
+        return [(section, *its) for section, its in yaml.safe_load(text).items()]
 
     here = (ROOT / "params.yaml").read_text()
     command = ["git", "show", "HEAD:params.yaml"]
     there = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if there.returncode or here == there.stdout or keys(here) != keys(there.stdout):
+    if there.returncode or here == there.stdout or names(here) != names(there.stdout):
         return (ROOT / file).read_text()
     command = ["git", "show", f"HEAD:{file}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -192,3 +192,9 @@ def test_more_memory_than_there_is(stages):
     before = stages.project.outputs("train")
     assert_fails(stages.run("train"), "error: not enough memory (")
     assert stages.project.outputs("train") == before
+
+
+@pytest.mark.parametrize("text", ["train: 3", "train: [1]", "", "- 1", "train: {seed: 0xNINES}"])
+def test_parameters_that_are_no_table_of_numbers_are_refused(stages, text):
+    (stages.project.folder / "params.yaml").write_text(text.replace("NINES", "9" * 5000))
+    assert_fails(stages.run("train"), "params.yaml: ")

@@ -94,6 +94,7 @@ def docs(server, tmp_path) -> Docs:
     })  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_colleague_has_the_results_and_then_an_experiment(author, docs, tmp_path):
     docs.run(author, "A folder", 0)
     colleague = someone(tmp_path / "colleague")
@@ -113,6 +114,7 @@ def test_a_colleague_has_the_results_and_then_an_experiment(author, docs, tmp_pa
     assert "| <code>train&#46;epochs</code> | 3 | 1 |" in docs.run(clone, "Pull requests", 0)
 
 
+@pytest.mark.slow
 def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, server, tmp_path):
     pytest.importorskip("dvc_s3", reason="the extra s3 is not installed")
     moto = pytest.importorskip("moto.server", reason="the extra test is not installed")
@@ -154,6 +156,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.slow
 def test_another_project_uses_the_package_and_the_model(author, docs, tmp_path):
     docs.run(author, "A folder", 0)
     docs.run(author, "By version", 0)

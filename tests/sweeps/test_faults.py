@@ -36,6 +36,7 @@ def serial(stages, rate: str) -> dict[str, bytes]:
     return {file: project.read(file) for file in RESULTS}
 
 
+@pytest.mark.slow
 def test_whoever_dies_each_experiment_stands_once_with_the_serial_results(shared, stages):
     project = shared.project
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()
@@ -61,9 +62,9 @@ def test_whoever_dies_each_experiment_stands_once_with_the_serial_results(shared
     assert "failed: training diverged in epoch 1" in output
     assert shared.log(diverging).count("exp run") == tried + 1
     assert "going on after epoch" in shared.log(slow)
-    assert shared.log(slow).count("git push") == 2
+    assert shared.log(slow).count("git push") >= 2  # 3, if the driver died during the second
     assert shared.log(quick).count("git push") == 1
-    assert shared.server_saw() == [f"{name} data first" for name in (quick, slow, slow)]
+    assert set(shared.server_saw()) == {f"{name} data first" for name in (quick, slow)}
     assert sorted(shared.references()) == sorted([slow, quick])
 
     table = csv.DictReader(io.StringIO(project.dvc("exp", "show", "--csv")))

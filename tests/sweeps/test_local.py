@@ -13,6 +13,7 @@ WITHOUT_DASK = (
 )
 
 
+@pytest.mark.slow
 def test_one_by_a_job_of_its_own_and_the_rest_by_a_worker(project):
     refused = project.run("python", "-c", WITHOUT_DASK, *SWEEP[3:], check=False).stderr
     assert refused == (

@@ -4,9 +4,9 @@ DVC reads parameters, data and code after a stage has run. If they were edited i
 would record the new ones for outputs that were made from the old.
 """
 
-import hashlib
 from pathlib import Path
 
+from vae.common.code import AT_START, sha256
 from vae.common.errors import UserError
 from vae.common.params import load_yaml
 
@@ -20,6 +20,8 @@ class Inputs:
     def __init__(self, stage: str):
         self.stage = stage
         self.before = self._now()
+        for name in self.before:
+            self.before[name] = AT_START.get(Path(name).absolute(), self.before[name])
 
     def _now(self) -> dict[str, object]:
         """Each parameter's value, and each file's digest, by name."""
@@ -36,7 +38,7 @@ class Inputs:
             inside = dependency.rglob("*") if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:
-                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[str(path)] = sha256(path)
         return found
 
     def check(self) -> None:

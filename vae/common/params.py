@@ -60,7 +60,7 @@ Float = Annotated[float, BeforeValidator(_not_bool)]
 # Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
 Count = Annotated[Int, Field(ge=1, le=10**6)]
 Images = Annotated[Int, Field(ge=1, le=10**9)]
-Seed = Annotated[Int, Field(ge=0, lt=2**63)]
+Seed = Annotated[Int, Field(ge=0, le=2**63 - 1)]
 Device = Annotated[str, AfterValidator(_device)]
 
 
@@ -207,5 +207,8 @@ def _explain(entry: dict) -> str:
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
     if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
         return message
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write a number of more than 4,300 digits
+        text = "a number of thousands of digits"
     return f"{name} = {text if len(text) < 80 else text[:77] + '...'}: {message}"

@@ -13,10 +13,11 @@ from typing import TextIO
 
 from vae.common.errors import Refusal, UserError
 from vae.common.inputs import Inputs
+from vae.common.params import load_params
 
 BACK = (
-    "\nTo go back to the last commit's parameters and results: "
-    "git checkout params.yaml dvc.lock metrics plots && dvc checkout"
+    "\nTo go back to the last commit's parameters and results (dvc repro makes what is missing): "
+    "git checkout HEAD -- params.yaml dvc.lock metrics plots && dvc checkout --force"
 )
 
 
@@ -45,6 +46,14 @@ def unfailing(stream: TextIO | None) -> TextIO:
     return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=True)
 
 
+def dvc_has_deleted_outputs() -> bool:
+    """Whether DVC runs this stage, and so has deleted its outputs, in the user's own workspace and
+    not in the temporary copy that the queue works in.
+    """
+    root = os.environ.get("DVC_ROOT", os.curdir)
+    return "DVC_STAGE" in os.environ and os.path.realpath(root) == os.path.realpath(os.curdir)
+
+
 def run(main: Callable[[], None]) -> None:
     """Runs `main`; a mistake of the user's ends in a message, not in a traceback.
 
@@ -54,9 +63,8 @@ def run(main: Callable[[], None]) -> None:
     try:
         main()
     except UserError as error:
-        # DVC deletes a stage's outputs before it runs.
-        under_dvc = isinstance(error, Refusal) and "DVC_STAGE" in os.environ
-        sys.exit(f"error: {error}{BACK if under_dvc else ''}")
+        deleted = isinstance(error, Refusal) and dvc_has_deleted_outputs()
+        sys.exit(f"error: {error}{BACK if deleted else ''}")
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         signal.signal(signal.SIGINT, signal.SIG_DFL)
@@ -82,6 +90,7 @@ def run_stage(name: str, main: Callable[[Inputs], None]) -> None:
     """
 
     def checked() -> None:
+        load_params()  # what is no table of parameters is refused before anything reads it
         inputs = Inputs(name)
         main(inputs)
         inputs.check()

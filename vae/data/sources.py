@@ -170,6 +170,8 @@ def _download(url: str) -> bytes:
     except urllib.error.URLError as error:
         if isinstance(error.reason, FileNotFoundError):  # file://
             raise FileError(f"no {name}") from None
+        if isinstance(error.reason, OSError) and url.startswith("file:"):
+            raise FileError(f"{name}: {error.reason.strerror}") from None
         raise SourceError(f"{name}: {error.reason}") from None
     except TimeoutError:
         raise SourceError(f"{name}: nothing came for {STALL_SECONDS} s") from None

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from tqdm import tqdm
 
-from vae.common.errors import UserError
+from vae.common.errors import Refusal, UserError
 from vae.common.params import Params, Train
 from vae.common.runtime import generator, seed_of
 from vae.common.threads import adapt_threads
@@ -47,7 +47,7 @@ class Run:
         if params.train.decoder_bias == "log_odds":
             set_pixel_biases(model, train.log_odds())
         if params.train.shards > 1 and any(True for _ in model.buffers()):
-            raise UserError(
+            raise Refusal(
                 f"train.shards = {params.train.shards} with model.network = "
                 f"{params.model.network!r}: it keeps averages of whole batches (BatchNorm); set "
                 f"train.shards to 1"
@@ -96,10 +96,10 @@ class Run:
 
 
 def set_pixel_biases(model: VAE, values: Tensor) -> None:
-    """Raises UserError if the decoder does not end with a bias of each pixel."""
+    """Raises Refusal if the decoder does not end with a bias of each pixel."""
     *_, last = model.decoder.parameters()
     if last.shape != values.shape:
-        raise UserError(
+        raise Refusal(
             f"train.decoder_bias = 'log_odds' with model.network = {model.architecture.network!r}: "
             f"its decoder does not end with a bias of each pixel; set train.decoder_bias to random"
         )
@@ -236,11 +236,15 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float
             at_rest = elbo_at_rest(model, validation.pixels, validation_noise)
             check_sense(at_rest, params.kl_weight)
         except Diverged as diverged:
-            decay = f", or train.weight_decay, now {params.weight_decay:g}"
+            others = {"weight_decay": 0, "kl_weight": 10}  # and from where on they may be the cause
+            now = {name: getattr(params, name) for name in others}
+            also = [
+                f", or train.{n}, now {now[n]:g}" for n, usual in others.items() if now[n] > usual
+            ]
             raise UserError(
                 f"training diverged in epoch {epoch} {diverged}.\n"
                 f"Try a smaller train.learning_rate, now {params.learning_rate:g}"
-                f"{decay if params.weight_decay else ''}"
+                f"{''.join(also)}"
             ) from None
         if epoch in run.grids:
             digits = model.sample(GRID, stream("latents of the grids"))

@@ -1,0 +1,12 @@
+"""Ends with advice where Python lacks what the project needs, instead of with a traceback."""
+
+import sys
+from importlib.util import find_spec
+
+NEEDED = "torch", "pydantic", "safetensors"
+
+if missing := [name for name in NEEDED if find_spec(name) is None]:
+    sys.exit(
+        f"error: {sys.executable or 'python'} has no {', '.join(missing)}.\n"
+        f"Activate the environment (. .venv/bin/activate), or run: make repro"
+    )
