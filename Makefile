@@ -1,6 +1,6 @@
 # make repro    the whole pipeline: environment, data, training, metrics, pictures
 # make report   the results as one page, report.html, which needs no network
-# make test     the tests, without the slow ones of sharing and sweeps: .ci/run has these too
+# make test     lint and tests; .ci/run adds those that are marked slow
 # make bench    speed beside the usual training loop
 # Each prepares what it needs and skips what is done. Needs Python 3.11 or newer, git and make.
 

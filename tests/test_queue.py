@@ -4,6 +4,8 @@ import csv
 import io
 import time
 
+import pytest
+
 from tests.conftest import Project
 
 
@@ -20,6 +22,7 @@ def finished(project: Project, names: list[str]) -> dict[str, str]:
     raise AssertionError(lines)
 
 
+@pytest.mark.slow
 def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
     serial = {}
     for seed in 1, 2:

@@ -67,6 +67,7 @@ def killed(project: Project, processes: int, whom: str) -> str:
     pytest.fail("a process lives on")
 
 
+@pytest.mark.slow
 def test_one_two_and_four_processes_train_to_the_same_bytes_whatever_is_killed(dropping):
     dropping.stage("train")
     alone = dropping.outputs("train")

@@ -33,6 +33,7 @@ def long(project) -> Project:
     return project
 
 
+@pytest.mark.slow
 def test_killed_at_random_moments_training_ends_with_the_same_bits(long):
     long.set("epochs: 25", "epochs: 100")
     long.stage("train")
