@@ -15,7 +15,8 @@ from benchmarks.ours import changed, preset
 from vae.common.runtime import generator, start
 from vae.data.images import Images, load_images
 from vae.evaluation.bounds import evaluate, in_numbers
-from vae.training.loop import Run, fit, train_epoch
+from vae.training.loop import fit, train_epoch
+from vae.training.run import Run
 
 EPOCHS = 10
 CHANGES = [

@@ -1,12 +1,13 @@
-"""What two pieces of code for speed alone buy: `python -m benchmarks.choices` (five minutes).
+"""What single choices buy: `python -m benchmarks.choices` (eight minutes).
 
-Milliseconds of a training step without each, and with it. The memory allocator's setting belongs to
-a process, so that pairs of processes take turns; the optimizers take turns in one process.
+Milliseconds of a training step without each, and with it. Settings of the memory allocator and of
+numerics belong to a process, so that pairs of processes take turns; the others take turns in one.
 """
 
 import statistics
 import subprocess
 import sys
+import unittest.mock
 
 import torch
 
@@ -15,7 +16,8 @@ from benchmarks.ours import changed
 from vae.common import runtime
 from vae.common.params import load_params
 from vae.data.images import load_images
-from vae.training.loop import Run, train_epoch
+from vae.training.loop import train_epoch
+from vae.training.run import Run
 
 IMAGES = 6_400
 
@@ -32,9 +34,17 @@ class TorchsAdamW:
         self.inner.step()
 
 
-def epoch_of(batch_size: int):
+def by_hand(x: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+    """The Bernoulli term without torch's logsigmoid."""
+    magnitude = logits.abs()
+    log_factor = ((-magnitude).expm1() + 1).log1p()
+    return ((x - 0.5) * logits - 0.5 * magnitude - log_factor).sum(-1)
+
+
+def epoch_of(batch_size: int, network: str = "mlp"):
     train = load_images("data/train.safetensors")
-    run = Run.new(changed(load_params(), train={"batch_size": batch_size}), train)
+    params = changed(load_params(), train={"batch_size": batch_size}, model={"network": network})
+    run = Run.new(params, train)
     stream = runtime.generator("cpu", 0, "noise")
     return run, lambda: train_epoch(run, train.pixels[:IMAGES], stream, 1)
 
@@ -44,6 +54,26 @@ def optimizers(batch_size: int) -> tuple[float, float]:
     (theirs, first), (_, second) = epoch_of(batch_size), epoch_of(batch_size)
     theirs.optimizer = TorchsAdamW(theirs)
     return alternate(first, second, rounds=21)
+
+
+def bernoulli_terms(batch_size: int) -> tuple[float, float]:
+    runtime.start("cpu", "train.device")
+    (_, first), (_, second) = epoch_of(batch_size), epoch_of(batch_size)
+
+    def without() -> None:
+        with unittest.mock.patch("vae.model.objectives.bernoulli", by_hand):
+            first()
+
+    return alternate(without, second, rounds=21)
+
+
+def numerics(batch_size: int, network: str, how: str) -> float:
+    """how: native, or portable in the order of AVX2 or SSE2."""
+    runtime.start("cpu", "train.device", how != "native")
+    _, epoch = epoch_of(batch_size, network)
+    if how != "native":
+        runtime.make_products_portable(how == "AVX2")
+    return alternate(epoch, lambda: None, rounds=3 if network == "conv" else 11)[0]
 
 
 def allocator(batch_size: int, keeps: bool) -> float:
@@ -62,7 +92,7 @@ def in_a_process(expression: str) -> list[float]:
 
 def report(what: str, batch_size: int, without: float, having: float) -> None:
     scale = 1e3 * batch_size / IMAGES
-    print(f"{what:22} batch {batch_size:4}   without {scale * without:6.2f} ms   "
+    print(f"{what:25} batch {batch_size:4}   without {scale * without:6.2f} ms   "
           f"with {scale * having:6.2f} ms   {without / having:.2f}", flush=True)  # fmt: skip
 
 
@@ -72,6 +102,22 @@ def main() -> None:
         report(
             "AdamW's kernel alone", batch_size, *map(statistics.median, zip(*pairs, strict=True))
         )
+    for batch_size in 32, 128:
+        pairs = [in_a_process(f"bernoulli_terms({batch_size})") for _ in range(3)]
+        report("logsigmoid", batch_size, *map(statistics.median, zip(*pairs, strict=True)))
+    for what, batch_size, network, slow, fast in [
+        ("AVX2's order, not SSE2's", 32, "mlp", "SSE2", "AVX2"),
+        ("AVX2's order, not SSE2's", 128, "mlp", "SSE2", "AVX2"),
+        ("conv native, not portable", 128, "conv", "SSE2", "native"),
+    ]:
+        pairs = [
+            [
+                in_a_process(f"numerics({batch_size}, {network!r}, {how!r})")[0]
+                for how in (slow, fast)
+            ]
+            for _ in range(3)
+        ]
+        report(what, batch_size, *map(statistics.median, zip(*pairs, strict=True)))
     for batch_size in 32, 320:
         pairs = [
             [in_a_process(f"allocator({batch_size}, {keeps})")[0] for keeps in (False, True)]

@@ -13,7 +13,8 @@ from vae.common.runtime import generator, start
 from vae.data.images import blocks, load_images
 from vae.evaluation.bounds import evaluate
 from vae.model.vae import VAE
-from vae.training.loop import Run, train_epoch
+from vae.training.loop import train_epoch
+from vae.training.run import Run
 
 
 def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:

@@ -8,7 +8,8 @@ from ruamel.yaml import YAML
 from vae.common.params import Params, load_params
 from vae.common.runtime import start
 from vae.data.images import load_images
-from vae.training.loop import Run, fit
+from vae.training.loop import fit
+from vae.training.run import Run
 
 
 def our_epochs() -> Callable[[], float]:

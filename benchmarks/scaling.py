@@ -33,7 +33,8 @@ def measure(what: str, size: int) -> tuple[float, float]:
     from vae.common.runtime import generator, start
     from vae.data.images import load_images
     from vae.evaluation.bounds import evaluate
-    from vae.training.loop import Run, train_epoch
+    from vae.training.loop import train_epoch
+    from vae.training.run import Run
 
     start("cpu", "train.device")
     images = load_images("data/test.safetensors")

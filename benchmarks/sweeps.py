@@ -20,7 +20,8 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from sweeps.git import git, reference
+from sweeps.references import reference
+from vae.common.git import git
 
 DVC = sys.executable, "-m", "dvc"
 

@@ -16,7 +16,8 @@ from vae.data.images import load_images
 from vae.evaluation.bounds import evaluate
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
-from vae.training.loop import Run, fit
+from vae.training.loop import fit
+from vae.training.run import Run
 
 
 def test_elbo(model: VAE) -> float:

@@ -13,9 +13,9 @@ from dvc.repo import Repo
 
 from report.differences import File, metrics_table
 from report.experiments import commit
-from report.git import git
 from report.markdown import cell, code, table
 from vae.common.errors import UserError
+from vae.common.git import git
 from vae.common.stage import run
 
 MARKER = "<!-- python -m report.changes -->"  # by which the workflow finds its comment again
@@ -64,7 +64,7 @@ def _resolve(name: str) -> str:
             "Run this in the root folder of a clone"
         )
     try:
-        return git("rev-parse", "--verify", f"{name}^{{commit}}").strip()
+        return git("rev-parse", "--verify", f"{name}^{{commit}}")
     except UserError:
         raise UserError(
             f"BASE = {name!r} is no commit of this repository.\n"
@@ -127,7 +127,7 @@ def _pictures(base: str, images: str | None) -> str:
     if images is None:
         names = ", ".join(code(Path(path).stem) for path in states)
         return f"These differ: {names}. `dvc plots diff {base[:7]}` shows them side by side."
-    head = git("rev-parse", "HEAD").strip()
+    head = git("rev-parse", "HEAD")
     uncommitted = git("diff", "--name-only", "-z", "HEAD", "--", PICTURES).split("\0")
     rows = []
     for path, state in states.items():

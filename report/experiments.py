@@ -8,8 +8,8 @@ from pathlib import Path
 import dvc.api
 from dvc.exceptions import DvcException
 
-from report.git import git
 from vae.common.errors import UserError
+from vae.common.git import git
 
 METRICS = [
     "elbo", "elbo_stderr", "log_likelihood", "log_likelihood_stderr", "importance_samples", "kl",
@@ -31,7 +31,7 @@ def commit() -> str:
     head = _head()
     if head is None:
         return "no Git commit"
-    name = git("rev-parse", "--short", head).strip()
+    name = git("rev-parse", "--short", head)
     changed = git("status", "--porcelain", "--untracked-files=no")
     return f"commit {name}, with uncommitted changes" if changed else f"commit {name}"
 
@@ -103,7 +103,7 @@ def _head() -> str | None:
     """The present commit; None outside a repository, and before its first commit."""
     if not Path(".git").exists():
         return None
-    return git("rev-parse", "--verify", "--quiet", "HEAD", exits=(0, 1)).strip() or None
+    return git("rev-parse", "--verify", "--quiet", "HEAD", exits=(0, 1)) or None
 
 
 def _baselines(head: str) -> list[str]:

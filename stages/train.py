@@ -18,8 +18,9 @@ from vae.data.images import load_images
 from vae.evaluation.tiles import save_tiles
 from vae.model.products import agree_in_avx2
 from vae.training.checkpoint import Checkpoint, fingerprint
-from vae.training.loop import Run, final_metrics, fit
+from vae.training.loop import final_metrics, fit
 from vae.training.processes import Processes, is_launched, together
+from vae.training.run import Run
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")

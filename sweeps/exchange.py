@@ -7,8 +7,9 @@ from pathlib import Path
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from sweeps.git import git, remote_references
+from sweeps.references import remote_references
 from vae.common.errors import UserError
+from vae.common.git import git
 
 
 @dataclass(frozen=True)

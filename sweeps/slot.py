@@ -18,9 +18,9 @@ from pathlib import Path
 from configobj import ConfigObj
 
 from sweeps.exchange import Exchange
-from sweeps.git import NEVER_ASK, git
 from sweeps.keeper import run_kept
 from vae.common.errors import UserError
+from vae.common.git import NEVER_ASK, git
 
 
 def folder() -> Path:

@@ -8,8 +8,8 @@ from contextlib import AbstractContextManager
 from tqdm import tqdm
 
 from sweeps.exchange import Exchange
-from sweeps.git import published
 from sweeps.grid import Experiment
+from sweeps.references import published
 from vae.common.errors import UserError
 
 AT_ONCE = 1000  # experiments that are pulled by one command; its length has a limit

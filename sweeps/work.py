@@ -9,10 +9,11 @@ import time
 from dataclasses import dataclass
 
 from sweeps.exchange import Exchange
-from sweeps.git import git, reference, remote_references
 from sweeps.grid import Experiment
+from sweeps.references import reference, remote_references
 from sweeps.slot import CommandFailed, Slot, take_slot
 from vae.common.errors import UserError
+from vae.common.git import git
 
 PAUSES = 0, 2, 10, 30  # seconds before each attempt to publish
 

@@ -16,7 +16,8 @@ from vae.evaluation.bounds import evaluate
 from vae.model import PRIORS
 from vae.model.architecture import POSTERIORS
 from vae.model.products import agree_in_avx2
-from vae.training.loop import Run, train_epoch
+from vae.training.loop import train_epoch
+from vae.training.run import Run
 
 OBJECTIVES = [(1, "reparameterized"), (1, "stl"), (5, "reparameterized"), (5, "dreg")]
 KINDS = {

@@ -11,41 +11,11 @@ import struct
 import subprocess
 import sys
 import threading
-from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
-from vae.data.datasets import SHA256
-
-ROOT = Path(__file__).parent.parent
-
-
-def committed(file: str) -> str:
-    """A file of the last commit, if an experiment was applied since: tests are about the project,
-    not about what someone tried last. Otherwise the file as it is in the workspace.
-    """
-
-    def names(text: str) -> list[tuple]:  # DVC writes the file in a layout of its own
-        return [(section, *its) for section, its in yaml.safe_load(text).items()]
-
-    here = (ROOT / "params.yaml").read_text()
-    command = ["git", "show", "HEAD:params.yaml"]
-    there = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if there.returncode or here == there.stdout or names(here) != names(there.stdout):
-        return (ROOT / file).read_text()
-    command = ["git", "show", f"HEAD:{file}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
-
-
-TRAIN_IMAGES, TEST_IMAGES = 240, 60
-SMALL_PARAMS = {
-    "validation_size: 5000": "validation_size: 40",
-    "epochs: 15": "epochs: 3",
-    "elbo_samples: 10": "elbo_samples: 2",
-    "importance_samples: 500": "importance_samples: 8",
-}
+from tests.project import TEST_IMAGES, TRAIN_IMAGES, Project, build
 
 
 def idx(values: torch.Tensor) -> bytes:
@@ -114,74 +84,6 @@ def server(small_gzipped):
     server.shutdown()
 
 
-OUTPUTS = {  # of each stage, as patterns
-    "prepare": ["data/train.safetensors", "data/validation.safetensors", "data/test.safetensors"],
-    "train": [
-        "models/vae.safetensors", "metrics/train.json", "plots/training.csv", "plots/epochs/*",
-    ],
-    "evaluate": [
-        "metrics/test.json", "plots/splits.csv", "plots/bounds.csv", "plots/units.csv",
-        "plots/reconstructions.png", "plots/latent.png", "plots/interpolations.png",
-        "plots/traversals.png",
-    ],
-    "sample": ["plots/samples.png"],
-}  # fmt: skip
-
-
-class Project:
-    """A clone of this project in a folder of its own, with the small data and small parameters."""
-
-    def __init__(self, folder: Path):
-        self.folder = folder
-        state = folder.parent / "state"  # nothing of the user's is read or written
-        self.env = {
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "HOME": str(state),
-            "XDG_CACHE_HOME": str(state / "cache"),
-            "DVC_SITE_CACHE_DIR": str(state / "dvc"),
-            "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t",
-            "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
-        }  # fmt: skip
-
-    def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
-        done = subprocess.run(
-            command, cwd=self.folder, env=self.env | env, text=True, capture_output=True
-        )
-        if check and done.returncode != 0:
-            pytest.fail(f"{' '.join(command)}\n{done.stdout}\n{done.stderr}")
-        return done
-
-    def dvc(self, *arguments: str, **options) -> str:
-        done = self.run("dvc", *arguments, **options)
-        return done.stdout + done.stderr
-
-    def stage(self, name: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
-        return self.run("python", "-m", f"stages.{name}", check=check, **env)
-
-    def set(self, old: str, new: str, file: str = "params.yaml") -> None:
-        path = self.folder / file
-        text = path.read_text()
-        assert old in text
-        path.write_text(text.replace(old, new))
-
-    def read(self, file: str) -> bytes:
-        return (self.folder / file).read_bytes()
-
-    def outputs(self, stage: str) -> dict[str, bytes]:
-        """Path and content of each file of the stage that is there."""
-        paths = [
-            path
-            for pattern in OUTPUTS[stage]
-            for path in self.folder.glob(pattern)
-            if not path.name.startswith(".")
-        ]
-        return {str(path.relative_to(self.folder)): path.read_bytes() for path in sorted(paths)}
-
-    def commit(self) -> None:
-        self.run("git", "add", "-A")
-        self.run("git", "commit", "-qm", "state")
-
-
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
     """A project after `dvc repro`, everything committed. Not to be changed: see `project`.
@@ -197,32 +99,6 @@ def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
         if not project.folder.exists():
             build(project, temporary / "mirror", small_digests, small_gzipped)
     return project
-
-
-def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[str, bytes]) -> None:
-    mirror.mkdir()
-    for name, content in files.items():
-        (mirror / name).write_bytes(content)
-    unwanted = shutil.ignore_patterns(
-        ".git", ".venv", "cache", "tmp", "*.safetensors", "__pycache__", "config.local", ".*_cache",
-        ".checkpoints", "epochs",
-    )  # fmt: skip
-    shutil.copytree(ROOT, project.folder, ignore=unwanted)
-    (project.folder / "params.yaml").write_text(committed("params.yaml"))
-    for name, digest in digests.items():
-        project.set(SHA256[name], digest, "vae/data/datasets.py")
-    # FashionMNIST and KMNIST are the same small files, under digests of their own.
-    digests = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
-    published = 'dict(resolve_name(f"torchvision.datasets:{self.title}").resources)'
-    project.set(published, repr(digests), "vae/data/datasets.py")
-    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "vae/data/sources.py")
-    project.set("mirror: null", f"mirror: {mirror.as_uri()}")
-    for old, new in SMALL_PARAMS.items():
-        project.set(old, new)
-    project.run("git", "init", "-q", "-b", "main")
-    project.commit()
-    project.dvc("repro")
-    project.commit()
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ from dataclasses import replace
 import torch
 import yaml
 
-from tests.conftest import committed
+from tests.project import committed
 from vae import VAE
 from vae.common.params import Params
 from vae.data.images import Images

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from tests.bits import KINDS
-from tests.conftest import ROOT
+from tests.project import ROOT
 
 AVX2 = {
     "ATEN_CPU_CAPABILITY": "avx2",

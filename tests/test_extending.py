@@ -6,7 +6,7 @@ import signal
 
 import pytest
 
-from tests.conftest import ROOT, Project
+from tests.project import ROOT, Project
 from tests.training.test_resume import stop_training
 
 DIFFS = re.findall(r"```diff\n(.*?)```", (ROOT / "docs/extending.md").read_text(), re.S)

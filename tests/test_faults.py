@@ -12,7 +12,7 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from tests.conftest import Project
+from tests.project import Project
 from vae.common.files import load_tensors
 
 IMAGES = "train-images-idx3-ubyte.gz"

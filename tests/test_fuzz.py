@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from report.results import load_metrics, load_pictures, load_table
-from tests.conftest import committed
 from tests.models import prepared, small_vae
+from tests.project import committed
 from vae import VAE
 from vae.common.errors import UserError
 from vae.common.params import Params, load_params

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from tests.conftest import Project
+from tests.project import Project
 
 
 def finished(project: Project, names: list[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from tests.conftest import ROOT, Project
+from tests.project import ROOT, Project
 
 DOCS = (ROOT / "docs/sharing.md").read_text()
 

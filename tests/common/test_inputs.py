@@ -4,7 +4,7 @@ import subprocess
 
 import pytest
 
-from tests.conftest import Project
+from tests.project import Project
 from vae.common.errors import UserError
 from vae.common.inputs import Inputs
 

@@ -5,7 +5,7 @@ import pytest
 import yaml
 
 from benchmarks.ours import preset
-from tests.conftest import ROOT, committed
+from tests.project import ROOT, committed
 from vae.common.errors import UserError
 from vae.common.params import load_params, load_yaml
 

@@ -13,8 +13,9 @@ from vae.common.statistics import mean_and_stderr
 from vae.evaluation.bounds import active_units, evaluate
 from vae.model.architecture import PIXELS
 from vae.model.objectives import elbo_terms, log_weights
-from vae.training.loop import Run, train_epoch
+from vae.training.loop import train_epoch
 from vae.training.optimizer import AdamW
+from vae.training.run import Run
 
 
 def one_dimensional(posterior: str = "gaussian") -> VAE:

@@ -17,8 +17,9 @@ from vae.evaluation.walks import decoded
 from vae.model import NETWORKS, PRIORS
 from vae.model.architecture import Architecture
 from vae.model.objectives import loss
-from vae.training.loop import Run, update
+from vae.training.loop import update
 from vae.training.optimizer import AdamW
+from vae.training.run import Run
 
 OBJECTIVES = [(1, "reparameterized"), (3, "reparameterized"), (1, "stl"), (3, "dreg")]
 every_model = [(network, prior) for network in NETWORKS for prior in PRIORS]

@@ -13,7 +13,7 @@ import torch
 from playwright.sync_api import sync_playwright
 
 from report.__main__ import main
-from tests.conftest import Project
+from tests.project import Project
 from vae.common.files import write_csv
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE

@@ -13,7 +13,7 @@ import pytest
 
 from report.changes import main
 from report.differences import metrics_table
-from tests.conftest import Project
+from tests.project import Project
 from vae.common.errors import UserError
 
 URL = "https://github.com/o/r/raw"

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from report.program import CannotRun, program
-from tests.conftest import Project
+from tests.project import Project
 from tests.report.conftest import model_of, settled
 from vae.data.images import load_images
 

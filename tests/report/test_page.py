@@ -8,7 +8,7 @@ import sys
 import pytest
 from torch import nn
 
-from tests.conftest import Project
+from tests.project import Project
 from tests.report.conftest import IMAGE, report, settled, untrained
 from vae.model import NETWORKS
 from vae.model.architecture import Architecture

@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from report.changes import MARKER
-from tests.conftest import ROOT
+from tests.project import ROOT
 
 WORKFLOW = ROOT / ".github/workflows/check.yml"
 

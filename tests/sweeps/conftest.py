@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Project
+from tests.project import Project
 
 
 class Shared:

@@ -6,10 +6,11 @@ import subprocess
 import pytest
 
 from sweeps.exchange import Exchange, head, through_remotes
-from sweeps.git import git, reference, remote_references
+from sweeps.references import reference, remote_references
 from sweeps.slot import Slot
 from sweeps.work import publish
 from vae.common.errors import UserError
+from vae.common.git import git
 
 
 @pytest.fixture

@@ -3,7 +3,7 @@
 import pytest
 
 from sweeps.grid import grid
-from tests.conftest import ROOT
+from tests.project import ROOT
 from vae.common.errors import UserError
 
 

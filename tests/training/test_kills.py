@@ -2,7 +2,7 @@
 
 import pytest
 
-from tests.conftest import OUTPUTS
+from tests.project import OUTPUTS
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from vae.data.images import Images
 from vae.model import NETWORKS
 from vae.model.objectives import loss
 from vae.training.checkpoint import Checkpoint
-from vae.training.loop import Run, fit, update
+from vae.training.loop import fit, update
+from vae.training.run import Run
 
 
 @pytest.mark.parametrize("network", list(NETWORKS))

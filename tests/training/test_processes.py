@@ -10,14 +10,15 @@ import pytest
 import torch
 from torch import nn
 
-from tests.conftest import Project
 from tests.models import params, prepared
+from tests.project import Project
 from vae.common.errors import Refusal, UserError
 from vae.model import NETWORKS
 from vae.model.architecture import PIXELS, Architecture
 from vae.model.objectives import loss
-from vae.training.loop import Run, update
+from vae.training.loop import update
 from vae.training.processes import Processes, check_count
+from vae.training.run import Run
 
 NETWORK = '''"""A network with a randomness of its own."""
 
@@ -101,7 +102,7 @@ def test_options_that_torchrun_does_not_know_are_refused(project):
 
 
 @pytest.mark.parametrize("model", [{}, {"network": "conv", "prior": "mixture"}])
-@pytest.mark.parametrize("rows", [32, 30])
+@pytest.mark.parametrize("rows", [32, 30, 2])  # the last has fewer than there are shards
 def test_the_gradient_of_the_shards_is_that_of_the_batch(model, rows):
     images, noise = prepared(32), torch.randn(1, rows, 3)
     whole = Run.new(params(model, shards=1), images)

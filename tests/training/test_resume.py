@@ -8,7 +8,7 @@ import subprocess
 import pytest
 import torch
 
-from tests.conftest import Project
+from tests.project import Project
 from vae.training.loop import Diverged, check_finite, check_sense
 
 

@@ -116,7 +116,7 @@ def together(params: Train) -> Iterator[Processes]:
         count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
         check_count(count, params.shards)
         if rank > 0:
-            sys.stdout = sys.stderr = open(os.devnull, "w")  # noqa: SIM115
+            sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         backend = "gloo"
         if params.device != "cpu" and torch.cuda.is_available():
             torch.cuda.set_device(int(os.environ["LOCAL_RANK"]))
