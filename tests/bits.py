@@ -23,7 +23,7 @@ OBJECTIVES = [(1, "reparameterized"), (1, "stl"), (5, "reparameterized"), (5, "d
 KINDS = {
     "mlp": {"hidden_dims": [512, 512, 64], "latent_dim": 12, "residual": True},
     "padded": {"hidden_dims": [512, 512, 64], "latent_dim": 2, "prior": "standard"},
-    "conv": {"network": "conv", "channels": 16, "latent_dim": 40},
+    "conv": {"network": "conv", "channels": 8, "latent_dim": 40},
     "narrow": {"hidden_dims": [250, 6], "latent_dim": 2},  # not alike in AVX2
 }
 
@@ -52,10 +52,12 @@ def combination(model: dict, batch: int, draws: int, gradient: str) -> str:
 def main() -> None:
     start("cpu", "train.device", portable=True)
     digests = {}
-    for prior, posterior, (draws, gradient) in product(PRIORS, POSTERIORS, OBJECTIVES):
-        model = {"prior": prior, "posterior": posterior} | KINDS[sys.argv[1]]
+    kind = KINDS[sys.argv[1]]
+    priors = [kind["prior"]] if "prior" in kind else PRIORS
+    for prior, posterior, (draws, gradient) in product(priors, POSTERIORS, OBJECTIVES):
+        model = kind | {"prior": prior, "posterior": posterior}
         batch = 128 if sys.argv[1] == "mlp" and draws == 1 else 32
-        name = f"{model['prior']} {posterior} {draws} {gradient}"
+        name = f"{prior} {posterior} {draws} {gradient}"
         digests[name] = combination(model, batch, draws, gradient)
     print(json.dumps(digests, indent=1))
 

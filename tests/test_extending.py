@@ -22,9 +22,12 @@ def apply(project: Project, adds: str) -> None:
     (project.folder / "change.diff").unlink()
 
 
-def test_a_new_network_is_killed_goes_on_and_is_evaluated_and_reported(project):
+def test_a_new_network_and_a_new_prior_go_on_when_killed_and_are_evaluated_and_reported(project):
     apply(project, "normed")
+    apply(project, "scaled")
     project.set("network: mlp", "network: normed")
+    project.set("prior: standard", "prior: scaled")
+    project.set("kl_weight: 5.0", "kl_weight: 1")
     project.set("hidden_dims: [512, 64]", "hidden_dims: [64]")
     project.set("epochs: 3", "epochs: 20")
     project.set("weight_decay: 0 ", "weight_decay: 0.1 ")
@@ -33,17 +36,11 @@ def test_a_new_network_is_killed_goes_on_and_is_evaluated_and_reported(project):
     assert "going on after epoch" in output
     resumed = project.outputs("train")
     project.stage("train")
+    assert b"prior.log_std" in project.read("models/vae.safetensors")
     assert project.outputs("train") == resumed  # dropout and running averages included
     assert json.loads(project.read("metrics/test.json"))["elbo"] < 0
     project.run("python", "-m", "report")
     assert b"gelu" in project.read("report.html").lower()
-
-
-def test_a_new_prior_is_trained_and_sampled(project):
-    apply(project, "scaled")
-    project.dvc("exp", "run", "-S", "model.prior=scaled", "-S", "train.kl_weight=1")
-    model = project.read("models/vae.safetensors")
-    assert b"prior.log_std" in model
 
 
 @pytest.mark.parametrize("name", ["normed", "scaled"])

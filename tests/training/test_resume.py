@@ -64,6 +64,7 @@ def test_stopped_training_fails_and_goes_on(long, how):
     assert long.outputs("train") == resumed
 
 
+@pytest.mark.slow
 def test_an_experiment_in_a_temporary_folder_goes_on(long):
     stop_training(long, signal.SIGKILL)
     long.run("git", "checkout", "-q", "plots", "metrics")
