@@ -16,9 +16,9 @@ REACH = 3.0  # of a slider, at least: standard deviations of the standard prior
 
 def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
     """For explorer.js: the decoder's `program`; `draws` [DRAWS, latent] of the model's prior;
-    `classes`, by label, the posterior mean [latent] of the first test image of that class. These
-    are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
-    the sliders end. Raises CannotRun if the page cannot run the decoder.
+    `classes`, by label, the posterior's center [latent] of the first test image of that class.
+    These are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is
+    where the sliders end. Raises CannotRun if the page cannot run the decoder.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():
@@ -28,7 +28,7 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         pixels = test.binary(generator("cpu", seed, "test pixels"))
         labels = test.labels.tolist()
         first = {label: labels.index(label) for label in sorted(set(labels))}
-        means = model.encode(pixels[list(first.values())]).mean
+        means = model.encode(pixels[list(first.values())]).center
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {
         "program": program(model.decoder, latent),

@@ -1,7 +1,7 @@
 """The decoder as a list of steps of four kinds, which decoder.js runs in the page.
 
 torch.fx lists the decoder's operations. A new network needs no change here if it consists of linear
-layers, convolutions, ReLU, additions and changes of shape.
+layers, convolutions, pixel shuffles, ReLU, additions and changes of shape.
 """
 
 import base64
@@ -84,6 +84,9 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
     is_convolution = operation in (nn.Conv2d, nn.ConvTranspose2d)
     if is_convolution and shapes[0][:-3] == (1,) and _is_plain(module):
         return _convolution(module, shapes[0], _shape(node))
+    if operation is nn.PixelShuffle:
+        order = module(_numbered(shapes[0])).flatten()  # of the input's numbers in the output
+        return _layer("gather", torch.ones(1, 1), torch.zeros(1), order.unsqueeze(1), _shape(node))
     name = str(module) if module else getattr(node.target, "__name__", node.target)
     raise CannotRun(f"the page does not know its operation {' '.join(name.split())[:200]}")
 
@@ -108,12 +111,16 @@ def _convolution(
     """Its input and output have the shapes `before` and `after`, [1, channels, height, width]."""
     is_transposed = isinstance(module, nn.ConvTranspose2d)
     larger = after if is_transposed else before
-    numbered = torch.arange(1.0, larger.numel() + 1).view(larger)  # unfold pads with zeros
+    numbered = _numbered(larger) + 1  # unfold pads with zeros
     windows = F.unfold(numbered, module.kernel_size, 1, module.padding, module.stride)[0].T - 1
     weight = module.weight.flatten(1)
     if is_transposed:
         return _layer("scatter", weight.T, module.bias, windows, after)
     return _layer("gather", weight, module.bias, windows, after)
+
+
+def _numbered(shape: torch.Size) -> Tensor:
+    return torch.arange(float(shape.numel())).view(shape)
 
 
 def _layer(

@@ -36,6 +36,7 @@ def main(_: Inputs) -> None:
     device = start(params.device, "evaluate.device", portable)
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
+    model.precision = getattr(torch, params.precision)
     if portable:
         make_products_portable(agree_in_avx2(model))
     for name, images in splits.items():
@@ -51,7 +52,8 @@ def main(_: Inputs) -> None:
         pixels = splits[name].binary(generator("cpu", params.seed, f"{name} pixels"))
         pixels = pixels[:: max(1, len(pixels) // images)][:images].to(device)
         stream = generator(device, params.seed, f"{name} evaluation")
-        return evaluate(model, pixels, params.elbo_samples, importance_samples, stream)
+        draws = params.elbo_samples, importance_samples
+        return evaluate(model, pixels, *draws, stream, params.proposal_steps)
 
     test = splits["test"]
     images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)

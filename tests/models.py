@@ -22,6 +22,8 @@ def small_vae(spread: float = 1.5, **architecture) -> VAE:
     with torch.no_grad():
         for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
             parameter *= spread
+        for parameter in model.head.parameters():  # a flow is the identity at first
+            parameter += 0.3 * torch.randn_like(parameter)
     return model
 
 

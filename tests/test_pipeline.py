@@ -146,8 +146,10 @@ COMBINATIONS = [
     "model.residual=true model.hidden_dims=[64,64] train.keep=best train.decoder_bias=log_odds",
     "model.network=conv model.channels=4 train.weight_decay=0.1",
     "model.network=conv model.channels=4 model.prior=mixture train.gradient=stl "
-    "train.numerics=native train.precision=bfloat16 evaluate.numerics=native",
-    "prepare.dataset=fashion_mnist prepare.binarization=stochastic model.latent_dim=1",
+    "train.numerics=native train.precision=bfloat16 evaluate.numerics=native "
+    "evaluate.precision=bfloat16 evaluate.proposal_steps=3 model.posterior=flow",
+    "prepare.dataset=fashion_mnist prepare.binarization=stochastic model.latent_dim=1 "
+    "model.posterior=flow evaluate.proposal_steps=1",
     "prepare.dataset=kmnist prepare.threshold=100",
     "model.network=conv model.latent_dim=1 train.batch_size=100 train.importance_samples=2",
 ]

@@ -56,7 +56,7 @@ def test_values_as_people_write_them(tmp_path, name, text, value):
         ("train__learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
         ("train__kl_weight", "-1", "train.kl_weight = -1: should be greater than or equal to 0"),
         ("train__device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
-        ("model__posterior", "tanh", "model.posterior = 'tanh': should be 'bounded' or 'gaussian'"),
+        ("model__posterior", "tanh", "model.posterior = 'tanh': should be 'bounded' or 'gauss"),
         ("model__hidden_dims", "[]", "model.hidden_dims = []: should have at least 1 item"),
         ("model__hidden_dims", "512", "model.hidden_dims = 512: should be a valid list"),
         ("model__hidden_dims", "[512, 0]", "model.hidden_dims.1 = 0: should be greater than or"),
@@ -77,6 +77,7 @@ def test_values_as_people_write_them(tmp_path, name, text, value):
         ("prepare__threshold", "255", "prepare.threshold = 255: should be less than or equal to"),
         ("prepare__binarization", "soft", "prepare.binarization = 'soft': should be 'threshold'"),
         ("prepare__mirror", "example.org", "prepare.mirror = 'example.org': should be null or a"),
+        ("evaluate__proposal_steps", "-1", "evaluate.proposal_steps = -1: should be greater than"),
         ("sample__columns", "0", "sample.columns = 0: should be greater than or equal to 1"),
     ],
 )  # fmt: skip
@@ -100,6 +101,7 @@ def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
             "train.gradient = 'stl' with train.importance_samples = 5: stl is for one draw",
         ),
         ({"train__precision": "bfloat16"}, "set train.numerics to native"),
+        ({"evaluate__precision": "bfloat16"}, "set evaluate.numerics to native"),
         ({"train__gradient": "dreg"}, "dreg is its form for several"),
     ],
 )

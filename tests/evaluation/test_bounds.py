@@ -21,7 +21,8 @@ from vae.training.run import Run
 def one_dimensional(posterior: str = "gaussian") -> VAE:
     """Its posterior is near the true one, so that weights vary little."""
     model = small_vae(posterior=posterior, latent_dim=1)
-    model.decoder[-1].weight.data *= 0.3
+    for weights in [model.decoder[-1].weight, *model.head.parameters()]:
+        weights.data *= 0.3
     return model
 
 
@@ -32,9 +33,9 @@ def quadrature(model: VAE, x: torch.Tensor, points: int = 4001):
         model.decode(z).unsqueeze(1).expand(-1, len(x), -1),
         x.expand(points, -1, -1), reduction="none",
     ).sum(-1)  # fmt: skip  # [points, N]
-    mean, std, _ = model.posterior(x)
+    q = model.posterior(x)
     log_prior = torch.distributions.Normal(0, 1).log_prob(z)
-    log_posterior = torch.distributions.Normal(mean.T, std.T).log_prob(z)
+    log_posterior = q.log_prob(z.unsqueeze(1).expand(-1, len(x), -1)) - 0.5 * math.log(2 * math.pi)
     step = 24 / (points - 1)
     elbo = (log_posterior.exp() * (log_likelihood + log_prior - log_posterior)).sum(0) * step
     log_p = (log_likelihood + log_prior).logsumexp(0) + math.log(step)
@@ -134,3 +135,15 @@ def test_mean_and_stderr_are_exact_in_any_order():
     assert mean_and_stderr(values) == mean_and_stderr(shuffled)
     assert mean_and_stderr(values)[0] == round(2 / 2000, 4)
     assert mean_and_stderr(torch.tensor([1.0, 2.0, 3.0, 4.0])) == (2.5, 0.6455)
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_refined_proposals_raise_the_bound_and_leave_the_elbo(posterior):
+    model, x = small_vae(posterior=posterior).float(), random_images(50).float()
+    for parameter in model.head.parameters():
+        parameter.data *= 0.2
+    results = [evaluate(model, x, 3, 10, torch.Generator().manual_seed(0), s) for s in (0, 100)]
+    assert torch.equal(results[0].kl, results[1].kl)
+    assert torch.equal(results[0].reconstruction, results[1].reconstruction)
+    bounds = [result.log_likelihood.mean() for result in results]
+    assert bounds[1] > bounds[0] + 0.2

@@ -34,6 +34,7 @@ def test_padding_changes_no_value_and_no_gradient():
         ({"latent_dim": 2}, (), True),  # padded
         ({"latent_dim": 2, "prior": "mixture"}, (), False),
         ({"latent_dim": 12, "prior": "mixture"}, (), True),
+        ({"latent_dim": 2, "posterior": "flow"}, (), True),  # padded
         ({"hidden_dims": [250]}, (), False),
         ({"network": "conv", "channels": 16}, (), False),
     ],

@@ -113,6 +113,8 @@ def test_the_gradient_of_the_shards_is_that_of_the_batch(model, rows):
     torch.testing.assert_close(update(split, x, noise, 0.0), tuple(terms))
     gradients = [[p.grad for p in run.model.parameters()] for run in (whole, split)]
     torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    for parameter in split.model.parameters():  # the optimizer goes through both by address
+        assert parameter.grad.stride() == parameter.stride()
 
 
 def test_parts_are_added_in_one_order_for_any_number_of_processes(monkeypatch):

@@ -20,7 +20,7 @@ from ruamel.yaml import YAML, YAMLError
 
 from vae.common.errors import Refusal, UserError
 from vae.data import DATASETS
-from vae.model import NETWORKS, PRIORS
+from vae.model import NETWORKS, POSTERIORS, PRIORS
 
 
 def _not_bool(value):
@@ -83,9 +83,17 @@ class Model(Section):
     channels: Count
     hidden_dims: Annotated[list[Count], Field(min_length=1, max_length=100)]
     latent_dim: Count
-    posterior: Literal["bounded", "gaussian"]
+    posterior: Annotated[str, AfterValidator(_one_of(POSTERIORS))]
     prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
     residual: bool
+
+
+def check_precision(section: Section, name: str) -> None:
+    if section.precision == "bfloat16" and section.numerics == "portable":
+        raise ValueError(
+            f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
+            f"from processor to processor; set {name}.numerics to native"
+        )
 
 
 class Train(Section):
@@ -120,11 +128,7 @@ class Train(Section):
                 f"train.gradient = {self.gradient!r} with train.importance_samples = {k}: stl is "
                 f"for one draw (it is biased for more), dreg is its form for several"
             )
-        if self.precision == "bfloat16" and self.numerics == "portable":
-            raise ValueError(
-                "train.precision = 'bfloat16' with train.numerics = 'portable': its bits differ "
-                "from processor to processor; set train.numerics to native"
-            )
+        check_precision(self, "train")
         if self.batch_size % self.shards:
             raise ValueError(
                 f"train.batch_size = {self.batch_size} with train.shards = {self.shards}: should "
@@ -136,9 +140,16 @@ class Train(Section):
 class Evaluate(Section):
     device: Device
     numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
     elbo_samples: Count
     importance_samples: Count
+    proposal_steps: Annotated[Int, Field(ge=0, le=10**6)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _combinations(self):
+        check_precision(self, "evaluate")
+        return self
 
 
 class Sample(Section):

@@ -6,13 +6,15 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from tqdm import trange
+from tqdm import tqdm, trange
 
 from vae.common.statistics import mean_and_stderr
 from vae.common.threads import adapt_threads
 from vae.data.images import blocks
+from vae.evaluation.proposals import refined
 from vae.model.densities import Gaussian, exp, log_add_exp
 from vae.model.objectives import elbo_terms, log_weights
+from vae.model.posteriors import Density
 from vae.model.vae import VAE
 
 ACTIVE_VARIANCE = 0.01
@@ -57,7 +59,7 @@ class Evaluation:
     kl: Tensor
     bounds: list[Bound]  # ascending in k; the last is of all draws, one group
     effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
-    posterior: Gaussian  # [N, latent]
+    posterior: Gaussian  # [N, latent]: mean and std of each dimension
 
     @property
     def log_likelihood(self) -> Tensor:
@@ -89,9 +91,11 @@ def evaluate(
     elbo_samples: int,
     importance_samples: int,
     stream: torch.Generator,
+    proposal_steps: int = 0,
 ) -> Evaluation:
     """pixels [N, 784] in {0, 1}, on the model's device.
 
+    The bound's draws come from the posteriors after `proposal_steps` steps of `refined`.
     Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
     drawn for all images together, so that the size of a block does not matter.
     """
@@ -99,35 +103,41 @@ def evaluate(
     adapt_threads(len(pixel_blocks[-1]))
     posteriors = [model.posterior(block) for block in pixel_blocks]
 
-    def draw(terms: Callable[..., tuple[Tensor, Tensor]]) -> Tensor:
+    def draw(terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]) -> Tensor:
         """`terms`, elbo_terms or log_weights, of all images at one draw of z: [2, N]."""
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=pixels.device, generator=stream)
         adapt_threads(len(pixel_blocks[-1]))
         parts = [
             torch.stack(terms(model, x, q, q.draw(eps)))
-            for x, q, eps in zip(pixel_blocks, posteriors, blocks(noise), strict=True)
+            for x, q, eps in zip(pixel_blocks, densities, blocks(noise), strict=True)
         ]
         # Sums are kept in double precision, which not every device has.
         return torch.cat(parts, -1).cpu().double()
 
     reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64)
     for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
-        at_draw = draw(elbo_terms)
+        at_draw = draw(elbo_terms, posteriors)
         reconstruction += at_draw[0] / elbo_samples
         kl += at_draw[1] / elbo_samples
 
+    proposals = posteriors
+    if proposal_steps:
+        pairs = list(zip(pixel_blocks, posteriors, strict=True))
+        pairs = tqdm(pairs, desc="proposals", unit="block", leave=False, disable=None)
+        proposals = [refined(model, x, q, proposal_steps, stream) for x, q in pairs]
     sizes = [k for k in REPORTED if k < importance_samples] + [importance_samples]
     bounds = [Bound(k, len(pixels)) for k in sizes]
     squares = Bound(importance_samples, len(pixels))
     for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
-        log_likelihood, kl_at_draw = draw(log_weights)
+        log_likelihood, kl_at_draw = draw(log_weights, proposals)
         weight = log_likelihood - kl_at_draw
         for bound in bounds:
             bound.add(weight)
         squares.add(2 * weight)
     log_effective = 2 * bounds[-1].mean() - squares.mean() + math.log(importance_samples)
-    posterior = Gaussian(*(torch.cat(parts).cpu() for parts in zip(*posteriors, strict=True)))
+    moments = [q.moments(stream) for q in posteriors]
+    posterior = Gaussian(*(torch.cat(parts).cpu() for parts in zip(*moments, strict=True)))
     return Evaluation(reconstruction, kl, bounds, exp(log_effective), posterior)
 
 

@@ -1,5 +1,5 @@
 """The model. What it can be made of stands in these tables: a class (or function) and a line here
-add a network or a prior (docs/extending.md).
+add a network, a posterior or a prior (docs/extending.md).
 
 The values are the places where they are defined, so that reading params.yaml imports no torch.
 """
@@ -7,6 +7,11 @@ The values are the places where they are defined, so that reading params.yaml im
 NETWORKS = {  # model.network: from an Architecture to an encoder and a decoder
     "mlp": "vae.model.networks.mlp:mlp",
     "conv": "vae.model.networks.conv:conv",
+}
+POSTERIORS = {  # model.posterior: from the number of latent dimensions to a module
+    "bounded": "vae.model.posteriors:BoundedPosterior",
+    "gaussian": "vae.model.posteriors:GaussianPosterior",
+    "flow": "vae.model.posteriors:FlowPosterior",
 }
 PRIORS = {  # model.prior: from the number of latent dimensions to a Prior
     "standard": "vae.model.priors:StandardPrior",

@@ -2,10 +2,10 @@
 
 from dataclasses import dataclass
 
-from vae.model import NETWORKS, PRIORS
+from vae.model import NETWORKS, POSTERIORS, PRIORS
 
-POSTERIORS = "bounded", "gaussian"
 PIXELS = 28 * 28
+CONTEXT = 64  # outputs of the encoder that steer a posterior's flow
 
 
 @dataclass(frozen=True)
@@ -29,3 +29,8 @@ class Architecture:
         ]:
             if name not in known:
                 raise ValueError(f"unknown {kind} {name!r} (known: {', '.join(known)})")
+
+    @property
+    def outputs(self) -> int:
+        """Of the encoder: mean and spread of the posterior, and what steers its flow."""
+        return 2 * self.latent_dim + (CONTEXT if self.posterior == "flow" else 0)

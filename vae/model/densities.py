@@ -20,6 +20,19 @@ class Gaussian(NamedTuple):
     std: Tensor
     log_std: Tensor
 
+    @property
+    def center(self) -> Tensor:
+        return self.mean
+
+    @property
+    def gaussian(self) -> "Gaussian":
+        """Itself: a posterior of another kind is made from one."""
+        return self
+
+    def around(self, gaussian: "Gaussian") -> "Gaussian":
+        """The density that is made from another Gaussian as this one is from its own."""
+        return gaussian
+
     def draw(self, noise: Tensor) -> Tensor:
         """Draws [K, ..., latent] from noise of that shape, N(0, 1) and independent throughout."""
         return self.mean + self.std * noise
@@ -27,6 +40,10 @@ class Gaussian(NamedTuple):
     def log_prob(self, z: Tensor) -> Tensor:
         """[..., latent] → [...] in nats, without −½ log 2π a dimension."""
         return -(0.5 * ((z - self.mean) / self.std).square() + self.log_std).sum(-1)
+
+    def moments(self, stream: torch.Generator) -> "Gaussian":
+        """Mean and std of each dimension: a posterior of another kind draws from `stream`."""
+        return self
 
     def detach(self) -> "Gaussian":
         """The same density as a constant: no gradient reaches its parameters."""

@@ -42,7 +42,9 @@ class StandardPrior(Prior):
         return noise
 
     def kl(self, posterior: Gaussian, z: Tensor) -> Tensor:
-        """The same for all draws, since it is exact."""
+        """Exact for a Gaussian, so the same for all draws."""
+        if not isinstance(posterior, Gaussian):
+            return super().kl(posterior, z)
         return gaussian_kl(posterior).expand(z.shape[:-1])
 
 

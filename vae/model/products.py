@@ -36,7 +36,7 @@ def agree_in_avx2(model: "VAE", batches: Iterable[int] = ()) -> bool:
     Only linear layers show what they multiply: with another, such as a convolution, it says no.
     """
     matrices = [matrix.shape for matrix in model.prior.parameters() if matrix.ndim > 1]
-    for module in [*model.encoder.modules(), *model.decoder.modules()]:
+    for module in [*model.encoder.modules(), *model.head.modules(), *model.decoder.modules()]:
         if isinstance(module, nn.Linear):
             least = NARROW if isinstance(module, Linear) else 0
             matrices.append([max(least, side) for side in module.weight.shape])

@@ -12,17 +12,15 @@ from pkgutil import resolve_name
 
 import torch
 from torch import Tensor, nn
-from torch.nn.functional import logsigmoid
 
 from vae.common.errors import UserError
 from vae.common.files import load_tensors, save_tensors
 from vae.common.threads import adapt_threads
-from vae.model import NETWORKS, PRIORS
+from vae.model import NETWORKS, POSTERIORS, PRIORS
 from vae.model.architecture import PIXELS, Architecture
-from vae.model.densities import Gaussian, exp, log_add_exp
+from vae.model.densities import log_add_exp
 from vae.model.objectives import log_weights
-
-MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
+from vae.model.posteriors import Density
 
 
 class VAE(nn.Module):
@@ -31,23 +29,14 @@ class VAE(nn.Module):
         self.architecture = architecture
         self.dataset = ""  # the data it was trained on, and how that was binarized
         self.binarization = ""
-        self.precision = torch.float32  # of the networks' products in training
+        self.precision = torch.float32  # of the networks' products
         self.encoder, self.decoder = resolve_name(NETWORKS[architecture.network])(architecture)
+        self.head = resolve_name(POSTERIORS[architecture.posterior])(architecture.latent_dim)
         self.prior = resolve_name(PRIORS[architecture.prior])(architecture.latent_dim)
 
-    def posterior(self, x: Tensor) -> Gaussian:
-        """q(z|x): float images in {0, 1}, [N, 784] → mean, std and log std, each [N, latent].
-
-        std is positive and finite whatever the images.
-        """
-        mean, spread = self._run(self.encoder, x).chunk(2, dim=-1)
-        if self.architecture.posterior == "bounded":
-            # The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
-            spread = spread.clamp(min=MIN_LOG_STD)
-            std = ((-spread).expm1() + 2).reciprocal()  # 1/(1 + e^−h)
-            return Gaussian(mean.tanh(), std, logsigmoid(spread))
-        log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
-        return Gaussian(mean, exp(log_std), log_std)
+    def posterior(self, x: Tensor) -> Density:
+        """q(z|x) of float images in {0, 1}, [N, 784]."""
+        return self.head(self._run(self.encoder, x))
 
     def decode(self, z: Tensor) -> Tensor:
         """p(x|z): latents [..., latent] → logits of the pixels [..., 784].
@@ -60,12 +49,12 @@ class VAE(nn.Module):
         return self._run(self.decoder, z.reshape(-1, latent)).view(*z.shape[:-1], PIXELS)
 
     def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
-        if self.precision == torch.float32 or not self.training:
+        if self.precision == torch.float32:
             return network(inputs)
         with torch.autocast(inputs.device.type, self.precision):
             return network(inputs).float()
 
-    def encode(self, images: Tensor) -> Gaussian:
+    def encode(self, images: Tensor) -> Density:
         """q(z|x) of images in {0, 1}, [N, 784] or [N, 28, 28], as `posterior` gives it.
 
         Raises ValueError if these are no such images.
@@ -95,8 +84,9 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
-        """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior mean."""
-        return probabilities(self.decode(self.encode(images).mean))
+        """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior's
+        center: its mean, if it is a Gaussian."""
+        return probabilities(self.decode(self.encode(images).center))
 
     @torch.no_grad()
     def log_likelihood(

@@ -59,7 +59,8 @@ def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     torch.manual_seed(seed - 1)
     total = run.processes.tree_sum(gradients)
     for parameter, its in zip(used, total.split([p.numel() for p in used]), strict=True):
-        parameter.grad = its.view_as(parameter)
+        # In the parameter's own order in memory, which for a convolution may be another one.
+        parameter.grad = torch.empty_like(parameter).copy_(its.view_as(parameter))
     return reconstruction, kl
 
 

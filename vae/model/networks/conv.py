@@ -1,5 +1,6 @@
 """Residual convolutional networks."""
 
+import torch
 from torch import Tensor, nn
 
 from vae.model.architecture import Architecture
@@ -23,20 +24,24 @@ class Block(nn.Module):
 
 
 def conv(a: Architecture) -> tuple[nn.Module, nn.Module]:
-    """Encoder [N, 784] → [N, 2·latent] and, its mirror image, decoder [N, latent] → [N, 784]."""
+    """Encoder [N, 784] → [N, outputs] and decoder [N, latent] → [N, 784].
+
+    Convolutions work where they cost least: the encoder cuts the image into 7×7 patches of 4×4
+    pixels, and the decoder doubles its size by channels that become pixels (Shi et al. 2016,
+    arXiv:1609.05158), with most of its channels at 7×7. Channels are stored side by side for each
+    pixel, which makes a convolution of 16 channels twice as fast on a CPU.
+    """
     c, units = a.channels, 16 * a.channels
     encoder = nn.Sequential(
         nn.Unflatten(1, (1, 28, 28)),
-        nn.Conv2d(1, c, 5, stride=2, padding=2),  # [N, c, 14, 14]
-        Block(c),
-        nn.ReLU(),
-        nn.Conv2d(c, 2 * c, 3, stride=2, padding=1),  # [N, 2c, 7, 7]
+        nn.PixelUnshuffle(4),  # [N, 16, 7, 7]
+        nn.Conv2d(16, 2 * c, 3, padding=1),  # [N, 2c, 7, 7]
         Block(2 * c),
         nn.ReLU(),
         nn.Flatten(),
         nn.Linear(2 * c * 7 * 7, units),
         nn.ReLU(),
-        nn.Linear(units, 2 * a.latent_dim),
+        nn.Linear(units, a.outputs),
     )
     decoder = nn.Sequential(
         nn.Linear(a.latent_dim, units),
@@ -45,10 +50,16 @@ def conv(a: Architecture) -> tuple[nn.Module, nn.Module]:
         nn.Unflatten(1, (2 * c, 7, 7)),
         Block(2 * c),
         nn.ReLU(),
-        nn.ConvTranspose2d(2 * c, c, 4, stride=2, padding=1),  # [N, c, 14, 14]
+        nn.Conv2d(2 * c, 4 * c, 3, padding=1),
+        nn.PixelShuffle(2),  # [N, c, 14, 14]
         Block(c),
         nn.ReLU(),
-        nn.ConvTranspose2d(c, 1, 4, stride=2, padding=1),  # [N, 1, 28, 28]
+        nn.Conv2d(c, 4, 3, padding=1),
+        nn.PixelShuffle(2),  # [N, 1, 28, 28]
         nn.Flatten(),
     )
+    for module in [*encoder.modules(), *decoder.modules()]:
+        if isinstance(module, nn.Conv2d):
+            weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
+            module.weight = nn.Parameter(weight)
     return encoder, decoder

@@ -30,7 +30,7 @@ class MLP(nn.Sequential):
 
 
 def mlp(a: Architecture) -> tuple[MLP, MLP]:
-    """Encoder [N, 784] → [N, 2·latent] and, its mirror image, decoder [N, latent] → [N, 784]."""
-    encoder = MLP(PIXELS, *a.hidden_dims, 2 * a.latent_dim, residual=a.residual)
+    """Encoder [N, 784] → [N, outputs] and, its mirror image, decoder [N, latent] → [N, 784]."""
+    encoder = MLP(PIXELS, *a.hidden_dims, a.outputs, residual=a.residual)
     decoder = MLP(a.latent_dim, *reversed(a.hidden_dims), PIXELS, residual=a.residual)
     return encoder, decoder

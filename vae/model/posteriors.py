@@ -1,0 +1,158 @@
+"""Posteriors q(z|x): what an encoder's outputs [N, 2·latent] stand for.
+
+Each is a module from these outputs to a density, which has `center`, `draw`, `log_prob` and
+`detach` as `Gaussian` has them. Every std is positive and finite whatever the outputs.
+"""
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn.functional import logsigmoid
+
+from vae.model.architecture import CONTEXT
+from vae.model.densities import Gaussian, exp
+from vae.model.products import Linear
+
+MOMENT_DRAWS = 100  # of a posterior that is no Gaussian
+MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
+
+
+class BoundedPosterior(nn.Module):
+    """A Gaussian with its mean in (−1, 1) and its std in (0, 1).
+
+    The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
+    """
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+
+    def forward(self, outputs: Tensor) -> Gaussian:
+        mean, spread = outputs.chunk(2, dim=-1)
+        spread = spread.clamp(min=MIN_LOG_STD)
+        std = ((-spread).expm1() + 2).reciprocal()  # 1/(1 + e^−h)
+        return Gaussian(mean.tanh(), std, logsigmoid(spread))
+
+
+class GaussianPosterior(nn.Module):
+    """A Gaussian with any mean and any positive std."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+
+    def forward(self, outputs: Tensor) -> Gaussian:
+        mean, spread = outputs.chunk(2, dim=-1)
+        log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
+        return Gaussian(mean, exp(log_std), log_std)
+
+
+class FlowPosterior(nn.Module):
+    """A Gaussian's draws, bent by a flow that the image steers (Rezende & Mohamed 2015,
+    arXiv:1505.05770), of affine couplings (Dinh et al. 2017, arXiv:1605.08803).
+
+    The encoder has CONTEXT more outputs, which steer it.
+    """
+
+    LAYERS, UNITS = 4, 192
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+        self.gaussian = GaussianPosterior(latent_dim)
+        self.latent_dim = latent_dim
+        self.flow = Flow(Coupling(latent_dim, self.UNITS) for _ in range(self.LAYERS))
+
+    def forward(self, outputs: Tensor) -> "Bent":
+        of_gaussian, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
+        parameters = dict(self.flow.named_parameters())
+        return Bent(self.gaussian(of_gaussian), self.flow, parameters, context)
+
+
+class Coupling(nn.Module):
+    """Scales and shifts the second half of a vector, by how much the first half says."""
+
+    def __init__(self, latent_dim: int, units: int):
+        super().__init__()
+        self.first = latent_dim // 2
+        self.second = latent_dim - self.first
+        self.network = nn.Sequential(
+            Linear(self.first + CONTEXT, units), nn.ReLU(), Linear(units, 2 * self.second)
+        )
+        nn.init.zeros_(self.network[-1].weight)  # the identity at first
+        nn.init.zeros_(self.network[-1].bias)
+
+    def terms(self, first: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """→ shift and log scale, [..., second]; a scale is between 1/e and e."""
+        context = context.expand(*first.shape[:-1], CONTEXT)
+        shift, spread = self.network(torch.cat([first, context], -1)).chunk(2, -1)
+        return shift, spread.tanh()
+
+
+class Flow(nn.ModuleList):
+    """Couplings, between which the halves change places."""
+
+    def bend(self, u: Tensor, context: Tensor) -> Tensor:
+        """[..., latent] and [N, CONTEXT] → [..., latent]."""
+        for layer in self:
+            first, second = u.split([layer.first, layer.second], -1)
+            shift, log_scale = layer.terms(first, context)
+            u = torch.cat([second * exp(log_scale) + shift, first], -1)
+        return u
+
+    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `bend`, and the logarithm of how much it stretches volume: z [..., latent]
+        → [..., latent] and [...].
+        """
+        log_determinant = z.new_zeros(())
+        for layer in reversed(self):
+            second, first = z.split([layer.second, layer.first], -1)
+            shift, log_scale = layer.terms(first, context)
+            z = torch.cat([first, (second - shift) * exp(-log_scale)], -1)
+            log_determinant = log_determinant - log_scale.sum(-1)
+        return z, log_determinant
+
+
+class Bent(NamedTuple):
+    """The density of `flow.bend(u)` with u from a Gaussian: its parts [N, ...]."""
+
+    gaussian: Gaussian
+    flow: Flow
+    parameters: Mapping[str, Tensor]  # of the flow, for its density
+    context: Tensor  # [N, CONTEXT]
+
+    @property
+    def center(self) -> Tensor:
+        """Where the Gaussian's mean ends: [N, latent]."""
+        return self.flow.bend(self.gaussian.mean, self.context)
+
+    def around(self, gaussian: Gaussian) -> "Bent":
+        """The same flow after another Gaussian."""
+        return self._replace(gaussian=gaussian)
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """Draws [K, ..., latent] from noise of that shape, N(0, 1) and independent throughout."""
+        return self.flow.bend(self.gaussian.draw(noise), self.context)
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """[..., latent] → [...] in nats, without −½ log 2π a dimension."""
+        u, log_determinant = functional_call(self.flow, self.parameters, (z, self.context))
+        return self.gaussian.log_prob(u) + log_determinant
+
+    def moments(self, stream: torch.Generator) -> Gaussian:
+        """Mean and std of each dimension, [N, latent], over MOMENT_DRAWS draws."""
+        mean = self.gaussian.mean
+        shape = MOMENT_DRAWS, *mean.shape
+        z = self.draw(torch.randn(shape, device=mean.device, generator=stream))
+        mean = z.mean(0)
+        variance = (z - mean).square().sum(0) / (MOMENT_DRAWS - 1)
+        log_std = 0.5 * (variance - 1).log1p()
+        return Gaussian(mean, exp(log_std), log_std)
+
+    def detach(self) -> "Bent":
+        """The same density as a constant: no gradient reaches its parameters."""
+        parameters = {name: tensor.detach() for name, tensor in self.parameters.items()}
+        return Bent(self.gaussian.detach(), self.flow, parameters, self.context.detach())
+
+
+Density = Gaussian | Bent
