@@ -10,10 +10,12 @@ import yaml
 
 from tests.project import ROOT, committed
 from vae.data import DATASETS
-from vae.model import NETWORKS, PRIORS
+from vae.model import NETWORKS, POSTERIORS, PRIORS
 
 STAGES = ["prepare", "train", "evaluate", "sample"]
-TABLES = {"NETWORKS": NETWORKS, "PRIORS": PRIORS, "DATASETS": DATASETS}
+TABLES = {
+    "NETWORKS": NETWORKS, "POSTERIORS": POSTERIORS, "PRIORS": PRIORS, "DATASETS": DATASETS
+}  # fmt: skip
 
 
 def imports(module: str) -> set[str]:

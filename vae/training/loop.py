@@ -49,10 +49,12 @@ def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
     seed = int(torch.randint(2**62, ()))  # of a network's own randomness, the same everywhere
     for shard, part in run.processes.parts(len(x), params.shards):
         torch.manual_seed(seed + shard)
-        value, reconstruction[part], kl[part] = loss(
-            run.model, x[part], noise[:, part], params.kl_weight, params.gradient
-        )
-        value.backward(value.new_tensor((part.stop - part.start) / len(x)))
+        count = part.stop - part.start
+        # An empty shard takes an image with weight zero: torch's pixel shuffle fails without any.
+        rows = part if count else slice(0, 1)
+        value, *terms = loss(run.model, x[rows], noise[:, rows], params.kl_weight, params.gradient)
+        reconstruction[part], kl[part] = (term[:count] for term in terms)
+        value.backward(value.new_tensor(count / len(x)))
         used = [parameter for parameter in parameters if parameter.grad is not None]
         gradients.append(torch.cat([parameter.grad.flatten() for parameter in used]))
         run.optimizer.zero_grad()
