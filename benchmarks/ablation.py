@@ -1,10 +1,10 @@
 """What each choice of a preset is worth, at equal time: `python -m benchmarks.ablation PRESET`.
 
 Prints a table of docs/ablation.md, from the prepared data, which have to be binarized as the preset
-says. Each row changes the named parameters and trains for as long as
-EPOCHS of the preset take, by the times of both, side by side, with the schedule over all of its
-epochs. One seed; measured on the validation images, never on the test images: the ELBO, and the
-importance-weighted bound with 100 draws. Each row is a process of its own.
+says. Each row changes the named parameters and trains for as long as EPOCHS of the preset take, by
+the times of both, side by side, with the schedule over all of its epochs. One seed; measured on the
+validation images, never on the test images: the ELBO, and the importance-weighted bound with 100
+draws. Each row is a process of its own.
 """
 
 import subprocess

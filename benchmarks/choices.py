@@ -1,4 +1,4 @@
-"""What single choices buy: `python -m benchmarks.choices` (eight minutes).
+"""What single choices buy: `python -m benchmarks.choices` (a quarter of an hour).
 
 Milliseconds of a training step without each, and with it. Settings of the memory allocator and of
 numerics belong to a process, so that pairs of processes take turns; the others take turns in one.
@@ -17,6 +17,7 @@ from vae.common import runtime
 from vae.common.params import load_params
 from vae.data.images import load_images
 from vae.training.loop import train_epoch
+from vae.training.optimizer import AdamW
 from vae.training.run import Run
 
 IMAGES = 6_400
@@ -67,6 +68,14 @@ def bernoulli_terms(batch_size: int) -> tuple[float, float]:
     return alternate(without, second, rounds=21)
 
 
+def layouts(batch_size: int) -> tuple[float, float]:
+    runtime.start("cpu", "train.device", portable=False)
+    (run, first), (_, second) = epoch_of(batch_size, "conv"), epoch_of(batch_size, "conv")
+    run.model.to(memory_format=torch.contiguous_format)
+    run.optimizer = AdamW(run.model, 0)
+    return alternate(first, second, rounds=7)
+
+
 def numerics(batch_size: int, network: str, how: str) -> float:
     """how: native, or portable in the order of AVX2 or SSE2."""
     runtime.start("cpu", "train.device", how != "native")
@@ -105,6 +114,8 @@ def main() -> None:
     for batch_size in 32, 128:
         pairs = [in_a_process(f"bernoulli_terms({batch_size})") for _ in range(3)]
         report("logsigmoid", batch_size, *map(statistics.median, zip(*pairs, strict=True)))
+    pairs = [in_a_process("layouts(128)") for _ in range(3)]
+    report("conv, channels together", 128, *map(statistics.median, zip(*pairs, strict=True)))
     for what, batch_size, network, slow, fast in [
         ("AVX2's order, not SSE2's", 32, "mlp", "SSE2", "AVX2"),
         ("AVX2's order, not SSE2's", 128, "mlp", "SSE2", "AVX2"),

@@ -13,63 +13,43 @@ draws docs/frontier.png and prints a table from these files. It trains nothing.
 
 import csv
 import json
-import re
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+from ruamel.yaml import YAML
+
+from benchmarks.against import stage
+from benchmarks.ours import preset
 
 FOLDER = Path("docs/frontier")
 PUBLISHED = {  # stochastic pixels: nats, and where they stand
     "one layer, IWAE, k = 50 (Burda et al. 2016)": -84.78,
     "two layers, IWAE, k = 50 (Burda et al. 2016)": -82.90,
-    "two layers, VampPrior (Norouzi et al. 2020)": -81.6,
-    "two layers, VampPrior, convolutional (Norouzi et al. 2020)": -80.5,
-    "convolutional, exemplars (Norouzi et al. 2020)": -79.6,
+    "two layers, VampPrior (in Norouzi et al. 2020)": -81.6,
+    "two layers, convolutional, from (in Norouzi et al. 2020)": -80.5,
+    "two layers, convolutional, to (in Norouzi et al. 2020)": -79.6,
     "NVAE (Vahdat & Kautz 2020)": -78.0,
 }
 
 
-def stage(name: str, folder: Path) -> float:
-    """Seconds."""
-    began = time.perf_counter()
-    command = [sys.executable, "-m", f"stages.{name}"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def set_parameters(folder: Path, changes: list[str]) -> None:
-    """In params.yaml, as `dvc exp run -S` would: `changes` are like train.epochs=3."""
-    path = folder / "params.yaml"
-    text = path.read_text()
-    for change in changes:
-        name, _, value = change.partition("=")
-        section, key = name.split(".")
-        pattern = rf"(^{section}:\n(?:  .*\n)*?  {key}: )(?:\[.*?\]|\S+)"
-        text, count = re.subn(pattern, lambda found, v=value: found[1] + v, text, flags=re.M)
-        if count != 1:
-            raise SystemExit(f"{change}: params.yaml has no such parameter")
-    path.write_text(text)
-
-
-def run(preset: str, seed: int) -> dict:
-    """Trains and measures it in a clone, which is thrown away."""
-    changes = Path("presets", preset).read_text().replace("-S ", "").splitlines()
+def run(name: str, seed: int) -> dict:
+    """Trains and measures a preset in a clone, which is thrown away."""
+    params = preset(name, [f"train.seed={seed}"]).model_dump()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "project")
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
-        set_parameters(folder, [*changes, f"train.seed={seed}"])
+        YAML(typ="safe").dump(params, folder / "params.yaml")
         stage("prepare", folder)
         training, evaluation = stage("train", folder), stage("evaluate", folder)
         with open(folder / "plots/splits.csv", newline="") as file:
             splits = list(csv.DictReader(file))
         return {
-            "preset": preset,
+            "preset": name,
             "seed": seed,
-            "parameters": changes,
+            "parameters": Path("presets", name).read_text().replace("-S ", "").splitlines(),
             "training_seconds": round(training),
             "evaluation_seconds": round(evaluation),
             "test": json.loads((folder / "metrics/test.json").read_text()),
@@ -149,10 +129,9 @@ def draw(results: dict[str, list[dict]]) -> None:
 
 def main() -> None:
     if len(sys.argv) > 1:
-        preset, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
-        FOLDER.mkdir(exist_ok=True)
-        path = FOLDER / f"{preset}-{seed}.json"
-        path.write_text(json.dumps(run(preset, seed), indent=2) + "\n")
+        name, seed = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
+        path = FOLDER / f"{name}-{seed}.json"
+        path.write_text(json.dumps(run(name, seed), indent=2) + "\n")
         print(path.read_text())
     else:
         results = rows()

@@ -37,6 +37,7 @@ def quadrature(model: VAE, x: torch.Tensor, points: int = 4001):
     log_prior = torch.distributions.Normal(0, 1).log_prob(z)
     log_posterior = q.log_prob(z.unsqueeze(1).expand(-1, len(x), -1)) - 0.5 * math.log(2 * math.pi)
     step = 24 / (points - 1)
+    torch.testing.assert_close(log_posterior.exp().sum(0) * step, torch.ones(len(x)).double())
     elbo = (log_posterior.exp() * (log_likelihood + log_prior - log_posterior)).sum(0) * step
     log_p = (log_likelihood + log_prior).logsumexp(0) + math.log(step)
     return elbo, log_p

@@ -16,7 +16,7 @@ from vae.model.vae import VAE
 LEARNING_RATE = 0.03  # at first; it falls to zero in a straight line
 
 
-def refined(model: VAE, x: Tensor, q: Density, steps: int, noise: torch.Generator) -> Density:
+def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generator) -> Density:
     """q after so many steps of Adam on each image's own mean and log std, for its ELBO.
 
     x [N, 784] in {0, 1}; q has the parts [N, ...]. The gradient is that of `stl`
@@ -29,7 +29,7 @@ def refined(model: VAE, x: Tensor, q: Density, steps: int, noise: torch.Generato
         log_std.requires_grad_()
         for step in range(steps):
             q = q.around(Gaussian(mean, exp(log_std), log_std))
-            z = q.draw(torch.randn(mean.shape, device=x.device, generator=noise))
+            z = q.draw(torch.randn(mean.shape, device=x.device, generator=stream))
             log_likelihood, kl = log_weights(model, x, q.detach(), z)
             negative_elbo = (kl - log_likelihood).sum()
             mean.grad, log_std.grad = torch.autograd.grad(negative_elbo, [mean, log_std])

@@ -1,11 +1,11 @@
 """What a model consists of: `model` in params.yaml, and in the metadata of the model's file."""
 
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 from vae.model import NETWORKS, POSTERIORS, PRIORS
 
 PIXELS = 28 * 28
-CONTEXT = 64  # outputs of the encoder that steer a posterior's flow
 
 
 @dataclass(frozen=True)
@@ -32,5 +32,5 @@ class Architecture:
 
     @property
     def outputs(self) -> int:
-        """Of the encoder: mean and spread of the posterior, and what steers its flow."""
-        return 2 * self.latent_dim + (CONTEXT if self.posterior == "flow" else 0)
+        """How many numbers the encoder gives for an image: as many as the posterior takes."""
+        return resolve_name(POSTERIORS[self.posterior]).outputs(self.latent_dim)

@@ -1,9 +1,9 @@
-"""Posteriors q(z|x): what an encoder's outputs [N, 2·latent] stand for.
+"""Posteriors q(z|x): what an encoder's outputs stand for.
 
-Each is a module from these outputs to a density, which has `center`, `draw`, `log_prob` and
-`detach` as `Gaussian` has them. Every std is positive and finite whatever the outputs.
+Every std is positive and finite whatever the outputs.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -12,22 +12,35 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import logsigmoid
 
-from vae.model.architecture import CONTEXT
 from vae.model.densities import Gaussian, exp
-from vae.model.products import Linear
+from vae.model.networks.mlp import MLP
 
 MOMENT_DRAWS = 100  # of a posterior that is no Gaussian
+CONTEXT = 64  # outputs of the encoder that steer a flow
 MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
 
 
-class BoundedPosterior(nn.Module):
+class Posterior(ABC, nn.Module):
+    """From an encoder's outputs to a density, which has the methods of `Gaussian`."""
+
+    def __init__(self, latent_dim: int):
+        super().__init__()
+
+    @staticmethod
+    def outputs(latent_dim: int) -> int:
+        """How many outputs of the encoder it takes."""
+        return 2 * latent_dim
+
+    @abstractmethod
+    def forward(self, outputs: Tensor) -> "Density":
+        """[N, outputs] → q(z|x) of N images."""
+
+
+class BoundedPosterior(Posterior):
     """A Gaussian with its mean in (−1, 1) and its std in (0, 1).
 
     The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
     """
-
-    def __init__(self, latent_dim: int):
-        super().__init__()
 
     def forward(self, outputs: Tensor) -> Gaussian:
         mean, spread = outputs.chunk(2, dim=-1)
@@ -36,11 +49,8 @@ class BoundedPosterior(nn.Module):
         return Gaussian(mean.tanh(), std, logsigmoid(spread))
 
 
-class GaussianPosterior(nn.Module):
+class GaussianPosterior(Posterior):
     """A Gaussian with any mean and any positive std."""
-
-    def __init__(self, latent_dim: int):
-        super().__init__()
 
     def forward(self, outputs: Tensor) -> Gaussian:
         mean, spread = outputs.chunk(2, dim=-1)
@@ -48,20 +58,22 @@ class GaussianPosterior(nn.Module):
         return Gaussian(mean, exp(log_std), log_std)
 
 
-class FlowPosterior(nn.Module):
+class FlowPosterior(Posterior):
     """A Gaussian's draws, bent by a flow that the image steers (Rezende & Mohamed 2015,
     arXiv:1505.05770), of affine couplings (Dinh et al. 2017, arXiv:1605.08803).
-
-    The encoder has CONTEXT more outputs, which steer it.
     """
 
-    LAYERS, UNITS = 4, 192
+    LAYERS, UNITS = 4, 192  # products with sides of 193 to 256 are slow in portable numerics
 
     def __init__(self, latent_dim: int):
-        super().__init__()
+        super().__init__(latent_dim)
         self.gaussian = GaussianPosterior(latent_dim)
         self.latent_dim = latent_dim
         self.flow = Flow(Coupling(latent_dim, self.UNITS) for _ in range(self.LAYERS))
+
+    @staticmethod
+    def outputs(latent_dim: int) -> int:
+        return 2 * latent_dim + CONTEXT
 
     def forward(self, outputs: Tensor) -> "Bent":
         of_gaussian, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
@@ -76,9 +88,7 @@ class Coupling(nn.Module):
         super().__init__()
         self.first = latent_dim // 2
         self.second = latent_dim - self.first
-        self.network = nn.Sequential(
-            Linear(self.first + CONTEXT, units), nn.ReLU(), Linear(units, 2 * self.second)
-        )
+        self.network = MLP(self.first + CONTEXT, units, 2 * self.second)
         nn.init.zeros_(self.network[-1].weight)  # the identity at first
         nn.init.zeros_(self.network[-1].bias)
 
@@ -150,7 +160,7 @@ class Bent(NamedTuple):
         return Gaussian(mean, exp(log_std), log_std)
 
     def detach(self) -> "Bent":
-        """The same density as a constant: no gradient reaches its parameters."""
+        """The same density as a constant: `log_prob` gives its parameters no gradient."""
         parameters = {name: tensor.detach() for name, tensor in self.parameters.items()}
         return Bent(self.gaussian.detach(), self.flow, parameters, self.context.detach())
 

@@ -85,7 +85,8 @@ class VAE(nn.Module):
     @torch.no_grad()
     def reconstruct(self, images: Tensor) -> Tensor:
         """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior's
-        center: its mean, if it is a Gaussian."""
+        center, which is its mean if it is a Gaussian.
+        """
         return probabilities(self.decode(self.encode(images).center))
 
     @torch.no_grad()
