@@ -1,6 +1,6 @@
 # make repro    the whole pipeline: environment, data, training, metrics, pictures
 # make report   the results as one page, report.html, which needs no network
-# make test     lint and tests; .ci/run adds those that are marked slow
+# make test     lint, types and tests; .ci/run adds those that are marked slow
 # make bench    speed beside the usual training loop
 # Each prepares what it needs and skips what is done. Needs Python 3.11 or newer, git and make.
 
@@ -14,6 +14,7 @@ unexport PYTHONSAFEPATH # with it Python does not find the stages
 
 repro: $(INSTALLED) with-or-without-git
 	$(BIN)/dvc repro
+	@$(BIN)/python -m report.result
 
 report: repro
 	$(BIN)/python -m report
@@ -21,6 +22,7 @@ report: repro
 test: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
 
 bench: repro

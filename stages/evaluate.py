@@ -1,10 +1,11 @@
-"""Measures the model: the test images in full, and some of each split side by side.
+"""Measures the model on all test images, and on some images of each split side by side.
 
 Writes metrics/test.json, plots/splits.csv, plots/bounds.csv, plots/units.csv,
 and pictures: plots/reconstructions.png, latent.png, interpolations.png, traversals.png.
 """
 
 import math
+from typing import Any
 
 import torch
 
@@ -39,10 +40,10 @@ def main(_: Inputs) -> None:
     model.precision = getattr(torch, params.precision)
     if portable:
         make_products_portable(agree_in_avx2(model))
-    for name, images in splits.items():
-        if (images.dataset, images.binarization) != (model.dataset, model.binarization):
+    for name, its in splits.items():
+        if (its.dataset, its.binarization) != (model.dataset, model.binarization):
             raise UserError(
-                f"data/{name}.safetensors is {images.dataset}, binarized: {images.binarization}; "
+                f"data/{name}.safetensors is {its.dataset}, binarized: {its.binarization}; "
                 f"the model was trained on {model.dataset}, binarized: {model.binarization}.\n"
                 f"Their numbers mean different things. Make both again: dvc repro"
             )
@@ -59,13 +60,13 @@ def main(_: Inputs) -> None:
     images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)
     results = {name: measured(name, images, draws) for name in SPLITS if name != "test"}
     result = results["test"] = measured("test", len(test.pixels), params.importance_samples)
-    rows = [
-        {"split": name} | in_numbers(results[name], results[name].bound(draws)) for name in SPLITS
+    rows: list[dict[str, object]] = [
+        {"split": name, **in_numbers(results[name], results[name].bound(draws))} for name in SPLITS
     ]
     write_csv("plots/splits.csv", rows)
 
     numbers = in_numbers(result, result.bounds[-1])
-    metrics = numbers | {
+    metrics: dict[str, Any] = numbers | {
         "log_likelihood_spread": result.spread(result.bounds[-1]),
         "effective_samples": round(result.effective_samples.median().item(), 1),
         "bits_per_dimension": round(-numbers["log_likelihood"] / (PIXELS * math.log(2)), 4),
@@ -84,13 +85,11 @@ def main(_: Inputs) -> None:
     write_csv("plots/bounds.csv", rows)
     of_units = units(result.posterior)
     write_csv("plots/units.csv", of_units)
-    draw_pictures(
-        model, result, test, metrics, {unit["dimension"]: unit["kl"] for unit in of_units}
-    )
+    draw_pictures(model, result, test, metrics, [unit["kl"] for unit in of_units])
 
 
 def draw_pictures(
-    model: VAE, result: Evaluation, test: Images, metrics: dict, kl: dict[int, float]
+    model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
 ) -> None:
     """kl: of each latent dimension."""
     mean, std, _ = result.posterior
@@ -100,7 +99,8 @@ def draw_pictures(
 
     shown = images[:PICTURED]
     save_grid(
-        "plots/reconstructions.png", torch.cat([shown, decoded(model, mean[:PICTURED])]), PICTURED,
+        "plots/reconstructions.png",
+        torch.cat([shown, decoded(model, mean[:PICTURED])]).numpy(), PICTURED,
         f"{model.dataset} test images and their reconstructions, {elbo}",
         row_labels=["image", "at the\nposterior\nmean"],
     )  # fmt: skip
@@ -112,16 +112,16 @@ def draw_pictures(
     ends = images[first].unsqueeze(1), images[second].unsqueeze(1)
     save_grid(
         "plots/interpolations.png",
-        torch.cat([ends[0], on_the_way, ends[1]], dim=1).flatten(0, 1), STEPS + 2,
+        torch.cat([ends[0], on_the_way, ends[1]], dim=1).flatten(0, 1).numpy(), STEPS + 2,
         f"From one {model.dataset} test image (left) to another (right), decoded along the line "
         f"between their posterior means; {elbo}",
         row_labels=[f"{labels[a]} to {labels[b]}" for a, b in pairs],
     )  # fmt: skip
 
-    strongest = sorted(kl, key=kl.get, reverse=True)[:TRAVERSED]
+    strongest = sorted(range(len(kl)), key=lambda dimension: -kl[dimension])[:TRAVERSED]
     save_grid(
         "plots/traversals.png",
-        decoded(model, along(mean, std, strongest, REACH)), STEPS,
+        decoded(model, along(mean, std, strongest, REACH)).numpy(), STEPS,
         f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
         f"side; {metrics['active_units']} of {len(kl)} dimensions are active",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],

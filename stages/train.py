@@ -1,7 +1,7 @@
 """Fits the VAE.
 
-Writes models/vae.safetensors and metrics/train.json; on the way a row of plots/training.csv an
-epoch, and pictures of digits in plots/epochs/.
+Writes models/vae.safetensors and metrics/train.json. During training it adds a row to
+plots/training.csv each epoch, and pictures of digits to plots/epochs/.
 """
 
 import os
@@ -27,7 +27,7 @@ EPOCHS = Path("plots/epochs")
 
 
 def loaded_modules() -> list[str]:
-    """The files of this project's code that training uses."""
+    """The files of this project's code that Python has loaded."""
     return sorted(
         module.__file__
         for name, module in sys.modules.items()
@@ -41,7 +41,7 @@ def draw(run: Run, epoch: int) -> None:
 
 
 def tidy(run: Run) -> None:
-    """Leaves the pictures of this training alone in their folder."""
+    """Removes pictures of earlier trainings from the folder of this one's."""
     EPOCHS.mkdir(parents=True, exist_ok=True)
     for path in EPOCHS.iterdir():
         if path.name not in {f"{epoch}.png" for epoch in run.grids} and not path.is_dir():
@@ -85,9 +85,9 @@ def train(params: Params, processes: Processes, inputs: Inputs) -> None:
         if processes.first:
             checkpoint.save(run.state(), run.rows)
             write_csv("plots/training.csv", run.rows)
-            draw(run, row["epoch"])
+            draw(run, len(run.rows))
         print(
-            f"epoch {row['epoch']:{len(str(epochs))}}/{epochs}   "
+            f"epoch {len(run.rows):{len(str(epochs))}}/{epochs}   "
             f"train ELBO {row['train_elbo']:9.3f}   "
             f"validation ELBO {row['validation_elbo']:9.3f} nats   "
             f"{time.perf_counter() - began:.0f} s",
@@ -98,7 +98,7 @@ def train(params: Params, processes: Processes, inputs: Inputs) -> None:
         inputs.check()  # while there is a checkpoint to go on from
         metrics = final_metrics(run.model, params.train.seed, images, validation)
         run.model.save("models/vae.safetensors")
-        write_json("metrics/train.json", {"epochs": epochs} | metrics)
+        write_json("metrics/train.json", {"epochs": epochs, **metrics})
         tidy(run)
         checkpoint.remove()
 

@@ -1,7 +1,7 @@
 """A variational autoencoder of binary images: `from vae import VAE`."""
 
 
-def __getattr__(name: str):
+def __getattr__(name: str) -> object:
     if name == "VAE":  # not before it is asked for: importing torch takes seconds
         from vae.model.vae import VAE
 

@@ -86,9 +86,10 @@ def test_a_file_that_is_no_model_is_named(tmp_path):
             VAE.load(path)
 
 
+@pytest.mark.parametrize("posterior", POSTERIORS)
 @torch.no_grad()
-def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures():
-    model, x = small_vae().float(), random_images(9).unflatten(1, (28, 28))
+def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures(posterior):
+    model, x = small_vae(posterior=posterior).float(), random_images(9).unflatten(1, (28, 28))
     bounds = model.log_likelihood(x, 20, torch.Generator().manual_seed(0))
     result = evaluate(model, x.flatten(1), 0, 20, torch.Generator().manual_seed(0))
     assert bounds.shape == (9,)

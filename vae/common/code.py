@@ -1,7 +1,7 @@
 """The code as it was when a stage started.
 
-`stages` imports this before anything else. torch alone takes seconds to import. Meanwhile a file
-that has been imported could be edited, and the edit be recorded as what ran.
+`stages` imports this before anything else. torch alone takes seconds to import; without this, an
+edit made meanwhile to a file that Python has already read would be recorded as what ran.
 """
 
 import hashlib

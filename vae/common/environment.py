@@ -1,4 +1,4 @@
-"""Ends with advice where Python lacks what the project needs, instead of with a traceback."""
+"""Ends with advice, not with a traceback, if Python lacks a package that the project needs."""
 
 import sys
 from importlib.util import find_spec

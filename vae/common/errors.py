@@ -1,9 +1,9 @@
-"""What went wrong, for the person who can mend it."""
+"""Errors that the user can fix."""
 
 
 class UserError(Exception):
-    """Something a person can mend; its message names the thing and says how."""
+    """An error that the user can fix. Its message names the thing and says what to do."""
 
 
 class Refusal(UserError):
-    """A parameter is wrong, and no work was done."""
+    """A parameter is wrong, and nothing has run."""

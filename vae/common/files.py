@@ -1,4 +1,4 @@
-"""Files that are whole or absent: atomic writing, and reading that names what is wrong."""
+"""Writing that leaves files whole or absent, and reading whose errors name what is wrong."""
 
 import csv
 import hashlib
@@ -20,7 +20,7 @@ from vae.common.errors import UserError
 try:
     import fcntl
 except ModuleNotFoundError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -65,7 +65,7 @@ def _remove_what_the_killed_left(path: Path) -> None:
                 partial.unlink()
 
 
-def write_json(path: str | Path, content: Mapping) -> None:
+def write_json(path: str | Path, content: Mapping[str, object]) -> None:
     write_atomically(path, (json.dumps(content, indent=2) + "\n").encode())
 
 
@@ -120,5 +120,5 @@ def digest(tensors: Mapping[str, Tensor], text: str = "") -> str:
     for name, tensor in sorted(tensors.items()):
         result.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
         # As bytes, because NumPy has no bfloat16.
-        result.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy())
+        result.update(tensor.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
     return result.hexdigest()

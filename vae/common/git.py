@@ -13,9 +13,11 @@ NEVER_ASK = {"GIT_TERMINAL_PROMPT": "0"}
 def git(*arguments: str, folder: str | Path = ".", exits: tuple[int, ...] = (0,)) -> str:
     """What `git` prints in `folder`. Raises UserError if it is missing, or for other exit codes."""
     command = ["git", "-C", str(folder), *arguments]
-    options = {"capture_output": True, "text": True, "stdin": subprocess.DEVNULL}
     try:
-        done = subprocess.run(command, env=os.environ | NEVER_ASK, **options)
+        done = subprocess.run(
+            command, env=os.environ | NEVER_ASK, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
+        )  # fmt: skip
     except FileNotFoundError:
         raise UserError(
             "the program git is not on PATH; commits are compared with it.\n"

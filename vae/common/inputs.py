@@ -1,7 +1,7 @@
-"""Proof that a stage's inputs are at its end what they were at its start.
+"""Checks at the end of a stage that its inputs have not changed since its start.
 
-DVC reads parameters, data and code after a stage has run. If they were edited in the meantime, it
-would record the new ones for outputs that were made from the old.
+DVC reads parameters, data and code after a stage has run. If somebody edited them meanwhile, DVC
+would record the new ones for outputs that were made from the old ones.
 """
 
 from pathlib import Path
@@ -12,9 +12,9 @@ from vae.common.params import load_yaml
 
 
 class Inputs:
-    """What dvc.yaml names as the parameters and the dependencies of a stage.
+    """The parameters and dependencies that dvc.yaml names for a stage.
 
-    Outside a project, where there is no dvc.yaml, nothing.
+    Without a dvc.yaml, outside a project, there are none.
     """
 
     def __init__(self, stage: str):

@@ -4,7 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -16,14 +16,16 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from ruamel.yaml import YAML, YAMLError
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from vae.common.errors import Refusal, UserError
 from vae.data import DATASETS
 from vae.model import NETWORKS, POSTERIORS, PRIORS
 
 
-def _not_bool(value):
+def _not_bool(value: object) -> object:
     if isinstance(value, bool):  # an int to Python, never to a person
         raise ValueError("should be a number, not true or false")
     return value
@@ -88,7 +90,7 @@ class Model(Section):
     residual: bool
 
 
-def check_precision(section: Section, name: str) -> None:
+def check_precision(section: "Train | Evaluate", name: str) -> None:
     if section.precision == "bfloat16" and section.numerics == "portable":
         raise ValueError(
             f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
@@ -115,7 +117,7 @@ class Train(Section):
     precision: Literal["float32", "bfloat16"]
 
     @model_validator(mode="after")
-    def _combinations(self):
+    def _combinations(self) -> Self:
         k = self.importance_samples
         if k > 1 and self.kl_weight != 1:
             raise ValueError(
@@ -147,7 +149,7 @@ class Evaluate(Section):
     seed: Seed
 
     @model_validator(mode="after")
-    def _combinations(self):
+    def _combinations(self) -> Self:
         check_precision(self, "evaluate")
         return self
 
@@ -167,7 +169,7 @@ class Params(Section):
     sample: Sample
 
 
-def load_yaml(path: str | Path) -> object:
+def load_yaml(path: str | Path) -> Any:
     """Reads a file as DVC reads it: YAML 1.2, in which 010 is 10, and no key may stand twice.
 
     Raises UserError if it is missing, cannot be read, or is not YAML.
@@ -199,11 +201,11 @@ def load_params(path: str | Path = "params.yaml") -> Params:
         raise Refusal("\n".join(lines[:2]) + more) from None
 
 
-def _explain(entry: dict) -> str:
+def _explain(entry: ErrorDetails) -> str:
     name = ".".join(map(str, entry["loc"])) or "the file"
     kind, value = entry["type"], entry["input"]
     if kind == "extra_forbidden":
-        section = Params
+        section: Any = Params
         for key in entry["loc"][:-1]:
             section = section.model_fields[key].annotation
         known = list(section.model_fields)

@@ -33,7 +33,7 @@ def start(device: str, parameter: str, portable: bool = True) -> torch.device:
         # number of threads. It reads this at the first product.
         os.environ["MKL_CBWR"] = "AVX2,STRICT"
         # oneDNN's convolutions have other bits on AVX2; torch's own take up to six times as long.
-        torch.backends.mkldnn.enabled = False
+        torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
 
     keep_freed_memory()
     # torch's AVX-512 kernels of expm1 and log1p read the constant for −0 under a mask. From a page

@@ -9,11 +9,14 @@ import re
 import signal
 import sys
 from collections.abc import Callable
-from typing import TextIO
+from typing import TYPE_CHECKING, TextIO
 
 from vae.common.errors import Refusal, UserError
 from vae.common.inputs import Inputs
 from vae.common.params import load_params
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 BACK = (
     "\nTo go back to the last commit's parameters and results (dvc repro makes what is missing): "
@@ -22,28 +25,30 @@ BACK = (
 
 
 class Unfailing(io.FileIO):
-    """A standard stream that loses what it cannot write.
+    """A standard stream that ignores write errors.
 
     A stage's results are files. If the reader of its output leaves (`| head`), or the disk of its
-    log is full, it goes on unheard rather than lose a training. Ctrl-C still ends it.
+    log is full, the stage continues instead of losing a training. Ctrl-C still ends it.
     """
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: "ReadableBuffer", /) -> int:
         try:
             return super().write(data)
         except OSError:
-            return len(data)
+            return memoryview(data).nbytes
 
 
 def unfailing(stream: TextIO | None) -> TextIO:
-    """Writes what `stream` would, with an escape for a character that its encoding lacks."""
+    """A stream that writes what `stream` would, and escapes characters that its encoding lacks."""
     if stream is None:  # closed
         return open(os.devnull, "w", encoding="utf-8")
     buffer = getattr(stream, "buffer", None)
     if not isinstance(getattr(buffer, "raw", buffer), io.FileIO):  # a console of Windows, say
         return stream
-    file = io.BufferedWriter(Unfailing(stream.fileno(), "w", closefd=False))
-    return io.TextIOWrapper(file, stream.encoding, "backslashreplace", line_buffering=True)
+    raw: io.RawIOBase = Unfailing(stream.fileno(), "w", closefd=False)
+    return io.TextIOWrapper(
+        io.BufferedWriter(raw), stream.encoding, "backslashreplace", line_buffering=True
+    )
 
 
 def dvc_has_deleted_outputs() -> bool:

@@ -1,4 +1,4 @@
-"""Means over images that no order of summation can change."""
+"""Means over images whose bits do not depend on the order of summation."""
 
 import math
 
@@ -8,9 +8,9 @@ from torch import Tensor
 def mean_and_stderr(values: Tensor) -> tuple[float, float]:
     """Mean of [N] values and its standard error over images, rounded to 1e-4.
 
-    Summed exactly, so that neither threads nor vector width show in the result.
+    The sums are exact, so that the result depends neither on threads nor on the vector width.
     """
-    values = values.cpu().double().tolist()
-    mean = math.fsum(values) / len(values)
-    variance = math.fsum((value - mean) ** 2 for value in values) / max(len(values) - 1, 1)
-    return round(mean, 4), round(math.sqrt(variance / len(values)), 4)
+    numbers = values.cpu().double().tolist()
+    mean = math.fsum(numbers) / len(numbers)
+    variance = math.fsum((number - mean) ** 2 for number in numbers) / max(len(numbers) - 1, 1)
+    return round(mean, 4), round(math.sqrt(variance / len(numbers)), 4)

@@ -16,7 +16,7 @@ import torch
 try:
     import fcntl
 except ImportError:  # Windows: stages do not see each other there, and each takes what it is given
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 RECOUNT_SECONDS = 0.2
 SLOTS = 128  # stages that are counted; to look at all of them takes a fraction of a millisecond

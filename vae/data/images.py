@@ -26,7 +26,9 @@ def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def blocks(rows: Tensor) -> tuple[Tensor, ...]:
-    """[N, ...] in blocks of at most BLOCK rows, evenly: few rows have bits of their own."""
+    """Splits [N, ...] into blocks of at most BLOCK rows and nearly equal sizes. Products of very
+    few rows have other bits, so no block may be much smaller than the others.
+    """
     return rows.tensor_split(math.ceil(len(rows) / BLOCK))
 
 
@@ -43,7 +45,7 @@ class Images:
         return binarize(self.pixels, generator) if self.intensities else self.pixels
 
     def log_odds(self) -> Tensor:
-        """Of each pixel being 1, [784]: log p/(1 − p), with half an image more of each kind."""
+        """log p/(1 − p) of each pixel being 1, [784]. Half an image is added to either count."""
         ones = self.pixels.sum(0, dtype=torch.int64).tolist()
         ones = [n / 255 if self.intensities else n for n in ones]
         # To seven digits: no two systems' logarithms differ there.
@@ -62,8 +64,8 @@ def save_images(
     `metadata`: dataset, binarization, and the threshold if there is one.
     """
     tensors = {"images": images, "labels": labels}
-    metadata = metadata | {"pixels": "intensities" if images.max() > 1 else "binary"}
-    save_tensors(path, tensors, metadata | {"sha256": _digest(tensors, metadata)})
+    metadata = {**metadata, "pixels": "intensities" if images.max() > 1 else "binary"}
+    save_tensors(path, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
 
 
 def load_images(path: str | Path) -> Images:

@@ -57,7 +57,7 @@ def find(
     Raises UserError if no source has them.
     """
     files: dict[str, bytes] = {}
-    in_cache = partial(from_url, cache.absolute().as_uri())
+    in_cache: Source = partial(from_url, cache.absolute().as_uri())
     for label, source in chain([("cache", in_cache)], others):
         try:
             for name in [name for name in digests if name not in files]:

@@ -12,9 +12,8 @@ from vae.common.statistics import mean_and_stderr
 from vae.common.threads import adapt_threads
 from vae.data.images import blocks
 from vae.evaluation.proposals import refined
-from vae.model.densities import Gaussian, exp, log_add_exp
+from vae.model.densities import Density, Gaussian, exp, log_add_exp
 from vae.model.objectives import elbo_terms, log_weights
-from vae.model.posteriors import Density
 from vae.model.vae import VAE
 
 ACTIVE_VARIANCE = 0.01
@@ -22,7 +21,7 @@ REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_
 
 
 class Bound:
-    """The importance-weighted bound L_k as its draws come in: a mean over groups of k draws."""
+    """The importance-weighted bound L_k, averaged over groups of k draws as the draws arrive."""
 
     def __init__(self, k: int, images: int):
         self.k, self.draws = k, 0
@@ -53,7 +52,7 @@ class Bound:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """What was measured of N images: [N] each, in nats, but for the posterior."""
+    """The measurements of N images. All but the posterior are [N], in nats."""
 
     reconstruction: Tensor  # mean of log p(x|z) over the draws
     kl: Tensor
@@ -163,7 +162,7 @@ def variance_over_images(means: Tensor) -> Tensor:
 
 
 def active_units(means: Tensor) -> int:
-    """Latent dimensions that the data moves: variance of the posterior mean over images above 0.01
+    """How many latent dimensions have a posterior mean whose variance over images is above 0.01
     (Burda et al. 2016, section 5.2). means [N, latent].
     """
     return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())

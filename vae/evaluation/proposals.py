@@ -1,26 +1,26 @@
 """Better proposals for the importance-weighted bound than the encoder's posterior.
 
-An encoder has one map for all images, and training has it cover less than the true posterior does
-(Cremer et al. 2018, arXiv:1801.03558). The bound holds for every proposal that does not depend on
-the bound's own noise, and is the tighter the nearer the proposal is.
+One encoder serves all images, so its posterior fits no single image perfectly (Cremer et al. 2018,
+arXiv:1801.03558). The bound holds for every proposal that does not depend on the bound's own noise,
+and it is tighter if the proposal is closer to the true posterior.
 """
 
 import torch
 from torch import Tensor
 
-from vae.model.densities import Gaussian, exp
+from vae.model.densities import Density, Gaussian, exp
 from vae.model.objectives import log_weights
-from vae.model.posteriors import Density
 from vae.model.vae import VAE
 
 LEARNING_RATE = 0.03  # at first; it falls to zero in a straight line
 
 
 def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generator) -> Density:
-    """q after so many steps of Adam on each image's own mean and log std, for its ELBO.
+    """Improves q by `steps` steps of Adam on the mean and log std of each image, which maximize its
+    ELBO.
 
-    x [N, 784] in {0, 1}; q has the parts [N, ...]. The gradient is that of `stl`
-    (vae/model/objectives.py). A flow stays as it is, and so does the model.
+    x is [N, 784] in {0, 1}; the parts of q are [N, ...]. The gradient is the estimator `stl`
+    (vae/model/objectives.py). The flow and the model do not change.
     """
     mean, log_std = (part.detach().clone() for part in (q.gaussian.mean, q.gaussian.log_std))
     optimizer = torch.optim.Adam([mean, log_std], lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)

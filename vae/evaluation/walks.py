@@ -1,4 +1,4 @@
-"""Lines through the latent space, and the digits that decoding along them shows."""
+"""Straight lines through the latent space, and the digits decoded along them."""
 
 import math
 

@@ -20,7 +20,7 @@ class Architecture:
     network: str = "mlp"
     channels: int = 16  # conv: of its largest feature maps
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON has lists
         for kind, name, known in [
             ("network", self.network, NETWORKS),

@@ -6,11 +6,25 @@ sqrt, sigmoid, softplus, softmax and logsumexp are not among them.
 """
 
 import math
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
+
+
+class Density(Protocol):
+    """A posterior of N images. `Gaussian` documents the methods."""
+
+    @property
+    def gaussian(self) -> "Gaussian": ...
+    @property
+    def center(self) -> Tensor: ...
+    def around(self, gaussian: "Gaussian") -> "Density": ...
+    def draw(self, noise: Tensor) -> Tensor: ...
+    def log_prob(self, z: Tensor) -> Tensor: ...
+    def moments(self, stream: torch.Generator) -> "Gaussian": ...
+    def detach(self) -> "Density": ...
 
 
 class Gaussian(NamedTuple):
@@ -22,15 +36,16 @@ class Gaussian(NamedTuple):
 
     @property
     def center(self) -> Tensor:
+        """The point that stands for the density in pictures: [..., latent]."""
         return self.mean
 
     @property
     def gaussian(self) -> "Gaussian":
-        """Itself: a posterior of another kind is made from one."""
+        """Itself. Other posteriors are made from a Gaussian, and return that."""
         return self
 
     def around(self, gaussian: "Gaussian") -> "Gaussian":
-        """The density that is made from another Gaussian as this one is from its own."""
+        """The density that another Gaussian gives in the place of this one's own."""
         return gaussian
 
     def draw(self, noise: Tensor) -> Tensor:
@@ -42,7 +57,7 @@ class Gaussian(NamedTuple):
         return -(0.5 * ((z - self.mean) / self.std).square() + self.log_std).sum(-1)
 
     def moments(self, stream: torch.Generator) -> "Gaussian":
-        """Mean and std of each dimension: a posterior of another kind draws from `stream`."""
+        """Mean and std of each dimension. Other posteriors estimate them by draws from `stream`."""
         return self
 
     def detach(self) -> "Gaussian":

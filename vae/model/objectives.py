@@ -1,7 +1,8 @@
-"""What is maximized and measured: the ELBO and the importance-weighted bound on log p(x).
+"""The ELBO and the importance-weighted bound on log p(x): training maximizes them, evaluation
+measures them.
 
-Pure functions of tensors, in nats per image, higher is better; training takes their gradient by
-`loss(...).backward()`, and evaluation calls the same `elbo_terms` and `log_weights`.
+These are pure functions of tensors, in nats per image; higher is better. Training takes the
+gradient by `loss(...).backward()`, and evaluation calls the same `elbo_terms` and `log_weights`.
 
 x is [N, 784] in {0, 1}; q is q(z|x), each part [N, latent]; z are draws of it, [..., N, latent].
 """
@@ -10,13 +11,13 @@ from typing import TYPE_CHECKING
 
 from torch import Tensor
 
-from vae.model.densities import Gaussian, bernoulli, log_mean_exp, normalized
+from vae.model.densities import Density, bernoulli, log_mean_exp, normalized
 
 if TYPE_CHECKING:
     from vae.model.vae import VAE
 
 
-def elbo_terms(model: "VAE", x: Tensor, q: Gaussian, z: Tensor) -> tuple[Tensor, Tensor]:
+def elbo_terms(model: "VAE", x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
     """Both parts of the ELBO: log p(x|z) at the draws, and the KL of q to the prior, [..., N] each.
 
     ELBO = reconstruction − KL (Kingma & Welling 2014, arXiv:1312.6114, eq. 3). The KL is exact
@@ -25,7 +26,7 @@ def elbo_terms(model: "VAE", x: Tensor, q: Gaussian, z: Tensor) -> tuple[Tensor,
     return bernoulli(x, model.decode(z)), model.prior.kl(q, z)
 
 
-def log_weights(model: "VAE", x: Tensor, q: Gaussian, z: Tensor) -> tuple[Tensor, Tensor]:
+def log_weights(model: "VAE", x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
     """Both parts of log w = log p(x|z) − log q(z|x)/p(z) at the draws, [..., N] each.
 
     The logarithm of the mean of K weights is the bound L_K of Burda, Grosse & Salakhutdinov 2016
@@ -37,14 +38,14 @@ def log_weights(model: "VAE", x: Tensor, q: Gaussian, z: Tensor) -> tuple[Tensor
 def loss(
     model: "VAE", x: Tensor, noise: Tensor, kl_weight: float, gradient: str
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Minus the bound of K draws, the mean over the images, for `backward`; and the means over the
-    draws of both its parts, reconstruction and KL, [N] each, without kl_weight.
+    """→ the loss, which is minus the bound of K draws, averaged over the images; and the two parts
+    of the bound, reconstruction and KL, averaged over the draws, [N] each and without kl_weight.
 
-    noise [K, N, latent], N(0, 1) and independent throughout. kl_weight multiplies the KL; it has
-    to be 1 if K > 1. `gradient` is the estimator of the encoder's gradient. All have the same mean:
-    reparameterized (Burda et al., eq. 13); stl, which leaves out the score, a term of mean zero
-    (Roeder et al. 2017, arXiv:1703.09194; for K = 1); dreg, its form for K > 1 (Tucker et al. 2018,
-    arXiv:1810.04152, eq. 8).
+    noise [K, N, latent] is N(0, 1) and independent throughout. kl_weight multiplies the KL and has
+    to be 1 if K > 1. `gradient` names the estimator of the encoder's gradient. All estimators have
+    the same mean: `reparameterized` (Burda et al., eq. 13); `stl`, for K = 1, which leaves out the
+    score, a term of mean zero (Roeder et al. 2017, arXiv:1703.09194); `dreg`, its form for K > 1
+    (Tucker et al. 2018, arXiv:1810.04152, eq. 8).
     """
     q = model.posterior(x)
     z = q.draw(noise)

@@ -1,10 +1,9 @@
-"""Posteriors q(z|x): what an encoder's outputs stand for.
+"""Posteriors q(z|x), made from an encoder's outputs.
 
-Every std is positive and finite whatever the outputs.
+Every standard deviation is positive and finite, whatever the outputs are.
 """
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
 from typing import NamedTuple
 
 import torch
@@ -12,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.functional import logsigmoid
 
-from vae.model.densities import Gaussian, exp
+from vae.model.densities import Density, Gaussian, exp
 from vae.model.networks.mlp import MLP
 
 MOMENT_DRAWS = 100  # of a posterior that is no Gaussian
@@ -21,25 +20,25 @@ MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
 
 
 class Posterior(ABC, nn.Module):
-    """From an encoder's outputs to a density, which has the methods of `Gaussian`."""
+    """Turns an encoder's outputs into a density."""
 
     def __init__(self, latent_dim: int):
         super().__init__()
 
     @staticmethod
     def outputs(latent_dim: int) -> int:
-        """How many outputs of the encoder it takes."""
+        """How many outputs of the encoder the posterior takes."""
         return 2 * latent_dim
 
     @abstractmethod
-    def forward(self, outputs: Tensor) -> "Density":
+    def forward(self, outputs: Tensor) -> Density:
         """[N, outputs] → q(z|x) of N images."""
 
 
 class BoundedPosterior(Posterior):
     """A Gaussian with its mean in (−1, 1) and its std in (0, 1).
 
-    The original's tanh heads, the second moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
+    These are the original's tanh heads. The second is moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
     """
 
     def forward(self, outputs: Tensor) -> Gaussian:
@@ -59,8 +58,8 @@ class GaussianPosterior(Posterior):
 
 
 class FlowPosterior(Posterior):
-    """A Gaussian's draws, bent by a flow that the image steers (Rezende & Mohamed 2015,
-    arXiv:1505.05770), of affine couplings (Dinh et al. 2017, arXiv:1605.08803).
+    """A Gaussian transformed by a flow that depends on the image (Rezende & Mohamed 2015,
+    arXiv:1505.05770). The flow consists of affine couplings (Dinh et al. 2017, arXiv:1605.08803).
     """
 
     LAYERS, UNITS = 4, 192  # products with sides of 193 to 256 are slow in portable numerics
@@ -77,20 +76,20 @@ class FlowPosterior(Posterior):
 
     def forward(self, outputs: Tensor) -> "Bent":
         of_gaussian, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
-        parameters = dict(self.flow.named_parameters())
+        parameters: dict[str, Tensor] = dict(self.flow.named_parameters())
         return Bent(self.gaussian(of_gaussian), self.flow, parameters, context)
 
 
 class Coupling(nn.Module):
-    """Scales and shifts the second half of a vector, by how much the first half says."""
+    """Scales and shifts the second half of a vector by amounts that depend on the first half."""
 
     def __init__(self, latent_dim: int, units: int):
         super().__init__()
         self.first = latent_dim // 2
         self.second = latent_dim - self.first
         self.network = MLP(self.first + CONTEXT, units, 2 * self.second)
-        nn.init.zeros_(self.network[-1].weight)  # the identity at first
-        nn.init.zeros_(self.network[-1].bias)
+        for parameter in self.network[-1].parameters():
+            nn.init.zeros_(parameter)  # the identity at first
 
     def terms(self, first: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """→ shift and log scale, [..., second]; a scale is between 1/e and e."""
@@ -100,22 +99,26 @@ class Coupling(nn.Module):
 
 
 class Flow(nn.ModuleList):
-    """Couplings, between which the halves change places."""
+    """Couplings. After each, the two halves of the vector change places."""
+
+    @property
+    def couplings(self) -> list[Coupling]:
+        return [layer for layer in self if isinstance(layer, Coupling)]
 
     def bend(self, u: Tensor, context: Tensor) -> Tensor:
         """[..., latent] and [N, CONTEXT] → [..., latent]."""
-        for layer in self:
+        for layer in self.couplings:
             first, second = u.split([layer.first, layer.second], -1)
             shift, log_scale = layer.terms(first, context)
             u = torch.cat([second * exp(log_scale) + shift, first], -1)
         return u
 
     def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse of `bend`, and the logarithm of how much it stretches volume: z [..., latent]
-        → [..., latent] and [...].
+        """The inverse of `bend`, and the log of its Jacobian's determinant: z [..., latent] →
+        [..., latent] and [...].
         """
         log_determinant = z.new_zeros(())
-        for layer in reversed(self):
+        for layer in reversed(self.couplings):
             second, first = z.split([layer.second, layer.first], -1)
             shift, log_scale = layer.terms(first, context)
             z = torch.cat([first, (second - shift) * exp(-log_scale)], -1)
@@ -124,16 +127,16 @@ class Flow(nn.ModuleList):
 
 
 class Bent(NamedTuple):
-    """The density of `flow.bend(u)` with u from a Gaussian: its parts [N, ...]."""
+    """The density of `flow.bend(u)` for u from a Gaussian. Its parts are [N, ...]."""
 
     gaussian: Gaussian
     flow: Flow
-    parameters: Mapping[str, Tensor]  # of the flow, for its density
+    parameters: dict[str, Tensor]  # of the flow, for its density
     context: Tensor  # [N, CONTEXT]
 
     @property
     def center(self) -> Tensor:
-        """Where the Gaussian's mean ends: [N, latent]."""
+        """The point to which the flow moves the Gaussian's mean: [N, latent]."""
         return self.flow.bend(self.gaussian.mean, self.context)
 
     def around(self, gaussian: Gaussian) -> "Bent":
@@ -163,6 +166,3 @@ class Bent(NamedTuple):
         """The same density as a constant: `log_prob` gives its parameters no gradient."""
         parameters = {name: tensor.detach() for name, tensor in self.parameters.items()}
         return Bent(self.gaussian.detach(), self.flow, parameters, self.context.detach())
-
-
-Density = Gaussian | Bent

@@ -1,6 +1,7 @@
 """Priors p(z): the standard Gaussian, and a mixture that is learned with the model.
 
-Their densities leave out −½ log 2π for each dimension, as the posterior's do; it cancels.
+All densities here leave out −½ log 2π for each dimension. The posteriors leave it out too, so it
+cancels in the KL.
 """
 
 from abc import ABC, abstractmethod
@@ -8,7 +9,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vae.model.densities import Gaussian, exp, gaussian_kl, log_sum_exp, normalized
+from vae.model.densities import Density, Gaussian, exp, gaussian_kl, log_sum_exp, normalized
 
 
 class Prior(ABC, nn.Module):
@@ -22,7 +23,7 @@ class Prior(ABC, nn.Module):
     def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
         """z ~ p(z), [N, latent], from noise [N, latent] ~ N(0, 1) and uniform [N] ~ U(0, 1)."""
 
-    def kl(self, posterior: Gaussian, z: Tensor) -> Tensor:
+    def kl(self, posterior: Density, z: Tensor) -> Tensor:
         """KL(q ‖ p) in nats, estimated by log q(z) − log p(z) at draws z ~ q: [..., latent] → [...]
         (Kingma & Welling 2014, eq. 6).
         """
@@ -41,8 +42,8 @@ class StandardPrior(Prior):
     def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
         return noise
 
-    def kl(self, posterior: Gaussian, z: Tensor) -> Tensor:
-        """Exact for a Gaussian, so the same for all draws."""
+    def kl(self, posterior: Density, z: Tensor) -> Tensor:
+        """Exact for a Gaussian, and therefore the same for all draws."""
         if not isinstance(posterior, Gaussian):
             return super().kl(posterior, z)
         return gaussian_kl(posterior).expand(z.shape[:-1])

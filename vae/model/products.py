@@ -1,9 +1,10 @@
 """Products of matrices that have the same bits on Intel's and on AMD's processors.
 
-Intel's library (in torch 2.14.1, told to keep to AVX2) multiplies them in the same order on both if
-each side of each matrix is at least 12 long, and none is 193 to 256. That was found by comparing an
-AMD processor with an emulated Intel one (qemu, Haswell). Its order for SSE2, which it calls
-COMPATIBLE, is the same on both for all shapes, but takes twice as long and depends on the threads.
+Intel's library, in torch 2.14.1 and restricted to AVX2, sums in the same order on both if every
+side of every matrix is at least 12 long and none is between 193 and 256. We found this by comparing
+an AMD processor with an emulated Intel one (qemu, Haswell). The library's order for SSE2, which it
+calls COMPATIBLE, is the same on both for all shapes, but it takes twice as long and depends on the
+threads.
 """
 
 import itertools
@@ -20,7 +21,7 @@ NARROW = 12  # sides shorter than this
 
 
 class Linear(nn.Linear):
-    """nn.Linear, which multiplies with zeros in place of the sides that are too short."""
+    """nn.Linear whose short sides are padded with zeros to NARROW before it multiplies."""
 
     def forward(self, x: Tensor) -> Tensor:
         rows, columns = (max(0, NARROW - side) for side in self.weight.shape)
@@ -31,9 +32,11 @@ class Linear(nn.Linear):
 
 
 def agree_in_avx2(model: "VAE", batches: Iterable[int] = ()) -> bool:
-    """Whether all products of a model agree; those of its training too, with such batches.
+    """Whether all products of a model have the same bits on both; with `batches`, those of its
+    training with batches of these sizes too.
 
-    Only linear layers show what they multiply: with another, such as a convolution, it says no.
+    It knows the products of linear layers only. For another layer, such as a convolution, it
+    returns False.
     """
     matrices = [matrix.shape for matrix in model.prior.parameters() if matrix.ndim > 1]
     for module in [*model.encoder.modules(), *model.head.modules(), *model.decoder.modules()]:

@@ -1,7 +1,8 @@
 """The variational autoencoder: encoder, decoder and prior, and its file.
 
-p(z) is the prior (vae/model/priors.py); p(x|z) is Bernoulli, its logits from the decoder; q(z|x) is
-a diagonal Gaussian, its mean and spread from the encoder. Kingma & Welling 2014 (arXiv:1312.6114).
+p(z) is the prior (vae/model/priors.py). p(x|z) is Bernoulli with logits from the decoder. The head
+(vae/model/posteriors.py) turns the encoder's outputs into q(z|x). Kingma & Welling 2014
+(arXiv:1312.6114).
 """
 
 import json
@@ -18,9 +19,8 @@ from vae.common.files import load_tensors, save_tensors
 from vae.common.threads import adapt_threads
 from vae.model import NETWORKS, POSTERIORS, PRIORS
 from vae.model.architecture import PIXELS, Architecture
-from vae.model.densities import log_add_exp
+from vae.model.densities import Density, log_add_exp
 from vae.model.objectives import log_weights
-from vae.model.posteriors import Density
 
 
 class VAE(nn.Module):
@@ -57,7 +57,7 @@ class VAE(nn.Module):
     def encode(self, images: Tensor) -> Density:
         """q(z|x) of images in {0, 1}, [N, 784] or [N, 28, 28], as `posterior` gives it.
 
-        Raises ValueError if these are no such images.
+        Raises ValueError for anything else.
         """
         return self.posterior(self.rows(images))
 
@@ -100,9 +100,10 @@ class VAE(nn.Module):
             raise ValueError(f"draws = {draws}: should be at least 1")
         x = self.rows(images)
         q = self.posterior(x)
+        shape = len(x), self.architecture.latent_dim
         bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
         for _ in range(draws):
-            z = q.draw(torch.randn(q.mean.shape, generator=generator, device=x.device))
+            z = q.draw(torch.randn(shape, generator=generator, device=x.device))
             reconstruction, kl = log_weights(self, x, q, z)
             bound = log_add_exp(bound, (reconstruction - kl).cpu().double())
         return bound - math.log(draws)
@@ -154,8 +155,10 @@ class VAE(nn.Module):
 
 
 def check_shapes(architecture: Architecture, tensors: dict[str, Tensor]) -> None:
-    """Raises ValueError if these are not the weights of such a model, which may claim to be larger
-    than this machine's memory: on the device `meta` it takes none.
+    """Raises ValueError if the tensors do not have the shapes of the architecture's weights.
+
+    A damaged file may claim an architecture larger than this machine's memory. The device `meta`
+    builds it without any.
     """
     try:
         with torch.device("meta"):

@@ -1,7 +1,7 @@
-"""What training needs to go on after it was stopped, however it was stopped.
+"""Checkpoints, from which training resumes after it was stopped in any way.
 
-A checkpoint is a file that neither Git nor DVC knows of, named after everything that decides the
-result. It is read without running any code of it, and removed when training ends.
+A checkpoint is a file that neither Git nor DVC tracks. Its name is a digest of everything that
+decides the result. Reading it runs no code, and training removes it at the end.
 """
 
 import hashlib
@@ -18,13 +18,19 @@ from vae.common.errors import UserError
 from vae.common.files import digest, load_tensors, save_tensors
 from vae.common.params import Params
 
+Row = dict[str, float]  # of training.csv, by column
+
 
 def fingerprint(params: Params, device: torch.device, files: Iterable[str | Path]) -> str:
-    """A digest of all that decides the result of training: the parameters, the device, the
-    version of torch, and the content of `files`, data and code.
+    """A digest of everything that decides the result of training: the parameters, the device, the
+    version of torch, and the content of `files`, which are data and code.
     """
-    chosen = {"model": params.model.model_dump(), "train": params.train.model_dump()}
-    chosen |= {"device": device.type, "torch": torch.__version__}
+    chosen = {
+        "model": params.model.model_dump(),
+        "train": params.train.model_dump(),
+        "device": device.type,
+        "torch": torch.__version__,
+    }
     digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for path in files:
         digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
@@ -38,17 +44,19 @@ class Checkpoint:
         root = Path(os.environ.get("DVC_ROOT", "."))
         self.path = root / ".checkpoints" / f"{name}.safetensors"
 
-    def save(self, state: dict[str, Tensor], rows: list[dict]) -> None:
-        """Keeps the state after len(rows) epochs. A failure costs a warning, not the training."""
+    def save(self, state: dict[str, Tensor], rows: list[Row]) -> None:
+        """Saves the state after len(rows) epochs. If that fails, it prints a warning, and training
+        continues.
+        """
         text = json.dumps(rows)
         try:
             save_tensors(self.path, state, {"rows": text, "sha256": digest(state, text)})
         except UserError as error:
             print(f"no checkpoint this time: {str(error).splitlines()[0]}", file=sys.stderr)
 
-    def read(self) -> tuple[dict[str, Tensor], list[dict]] | None:
-        """The state that was saved, and a row for each epoch that is done; None if there is no
-        usable checkpoint.
+    def read(self) -> tuple[dict[str, Tensor], list[Row]] | None:
+        """The saved state and a row for each finished epoch, or None if there is no usable
+        checkpoint.
         """
         try:
             if not self.path.exists():
@@ -66,7 +74,7 @@ class Checkpoint:
         )
 
     def remove(self) -> None:
-        """A failure costs a warning, not the training."""
+        """If that fails, it prints a warning."""
         try:
             self.path.unlink(missing_ok=True)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""Starts a stage in several processes by torchrun, and says in a line how they failed."""
+"""Starts a stage in several processes by torchrun, and reports a failure in a line or two."""
 
 import contextlib
 import io
@@ -18,10 +18,10 @@ from vae.common.threads import affordable
 
 
 def launch(module: str, options: str) -> None:
-    """Runs `python -m module` in the processes that torchrun's `options` ask for.
+    """Runs `python -m module` in as many processes as torchrun's `options` ask for.
 
-    Raises what one of them raised: Refusal or UserError, or RuntimeError with its traceback; and
-    UserError if one was killed. All have ended then.
+    If one of them fails, all end, and its error is raised here: a Refusal, a UserError, or a
+    RuntimeError with its traceback. If one is killed, that is a UserError.
     """
     # Messages of its own would stand beside ours.
     logging.getLogger("torch.distributed.elastic").setLevel(logging.CRITICAL)
@@ -50,7 +50,7 @@ def launch(module: str, options: str) -> None:
 
 
 def failure(failures: dict[int, ProcessFailure]) -> Exception:
-    """What to raise for processes that failed, by rank."""
+    """The exception to raise for the processes that failed, which are given by rank."""
     for rank, its in failures.items():
         # torchrun ends the others by SIGTERM, and these complain of the one that is gone.
         if its.exitcode < 0 and its.exitcode != -signal.SIGTERM:

@@ -1,4 +1,4 @@
-"""Training: a step, an epoch, and the epochs of a run, which can go on where it was stopped."""
+"""Training: a step, an epoch, and all epochs of a run, which can resume after any of them."""
 
 import math
 from collections.abc import Iterator
@@ -15,6 +15,7 @@ from vae.evaluation.elbo import elbo_at_rest, summarize
 from vae.model.architecture import PIXELS
 from vae.model.objectives import loss
 from vae.model.vae import VAE
+from vae.training.checkpoint import Row
 from vae.training.processes import ALONE, sizes
 from vae.training.run import GRID, Run
 from vae.training.schedule import learning_rates
@@ -25,7 +26,7 @@ CHECKED_STEPS = 100  # how often training looks whether it has diverged
 def update(run: Run, x: Tensor, noise: Tensor, learning_rate: float) -> tuple[Tensor, Tensor]:
     """One step of training on x [N, 784] in {0, 1}, with noise [K, N, latent].
 
-    → reconstruction and KL, [N] each, of the model before the step.
+    → reconstruction and KL, [N] each, under the model before the step.
     """
     params = run.params
     run.optimizer.zero_grad()
@@ -39,9 +40,9 @@ def update(run: Run, x: Tensor, noise: Tensor, learning_rate: float) -> tuple[Te
 
 
 def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """Leaves in `.grad` the gradient of the whole batch, the sum of all shards' gradients.
+    """Sets each parameter's `.grad` to the gradient of the whole batch, summed over all shards.
 
-    → reconstruction and KL, [N] each: zero for the shards of other processes.
+    → reconstruction and KL, [N] each. They are zero for the shards of other processes.
     """
     params, parameters = run.params, list(run.model.parameters())
     reconstruction, kl = x.new_zeros(2, len(x))
@@ -56,7 +57,7 @@ def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
         reconstruction[part], kl[part] = (term[:count] for term in terms)
         value.backward(value.new_tensor(count / len(x)))
         used = [parameter for parameter in parameters if parameter.grad is not None]
-        gradients.append(torch.cat([parameter.grad.flatten() for parameter in used]))
+        gradients.append(torch.cat([p.grad.flatten() for p in used if p.grad is not None]))
         run.optimizer.zero_grad()
     torch.manual_seed(seed - 1)
     total = run.processes.tree_sum(gradients)
@@ -69,11 +70,11 @@ def sharded(run: Run, x: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
 def train_epoch(
     run: Run, images: Tensor, stream: torch.Generator, epoch: int
 ) -> tuple[Tensor, Tensor]:
-    """One pass over images [N, 784] in the order given, with noise from `stream`.
+    """One pass over images [N, 784] in the given order, with noise from `stream`.
 
-    → reconstruction [N] and KL [N] in nats, each of the model as it was at the image's step.
-    Nothing is read back from a GPU before the end, so that the host runs ahead.
-    Raises Diverged as soon as a value is seen that is not finite.
+    → reconstruction [N] and KL [N] in nats, each under the model at the image's own step.
+    A GPU's results are read only at the end, so that the host can run ahead.
+    Raises Diverged when it sees a value that is not finite.
     """
     params, size = run.params, run.params.batch_size
     rates = learning_rates(params, epoch, math.ceil(len(images) / size))
@@ -96,7 +97,7 @@ def train_epoch(
 
 
 class Diverged(Exception):
-    """Says at which step, and how."""
+    """Training has diverged; the message says at which step and how."""
 
 
 def check_finite(terms: Tensor, batch_size: int) -> None:
@@ -112,8 +113,8 @@ def check_finite(terms: Tensor, batch_size: int) -> None:
 
 
 def check_sense(at_rest: tuple[Tensor, Tensor], kl_weight: float) -> None:
-    """at_rest: reconstruction and KL of the validation images at an epoch's end. Raises Diverged
-    if what is trained is ten times worse than a coin flip for each pixel, or not finite.
+    """Raises Diverged if the objective is ten times worse than a coin flip for each pixel, or not
+    finite. at_rest: reconstruction and KL of the validation images at an epoch's end.
     """
     reconstruction, kl = at_rest
     trained = (reconstruction - kl_weight * kl).double().mean().item()
@@ -125,13 +126,13 @@ def check_sense(at_rest: tuple[Tensor, Tensor], kl_weight: float) -> None:
         )
 
 
-def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float]]:
-    """Trains the run's model on, in place, and gives a row of training.csv an epoch, which it has
-    added to the run's. After the last, the model has the weights that are to be kept.
+def fit(run: Run, train: Images, validation: Images) -> Iterator[Row]:
+    """Trains the run's model in place. After each epoch it appends a row of training.csv to the
+    run's rows and yields it. After the last epoch, the model has the weights that are to be kept.
 
-    The train columns are means over the epoch's steps, of a model in motion; the validation
-    columns are the model's at the epoch's end. Every random draw comes from params.seed and the
-    number of the epoch alone, so that training can go on at any epoch.
+    The train columns are means over the epoch's steps, while the model changes. The validation
+    columns measure the model at the epoch's end. Every random draw depends only on params.seed and
+    the number of the epoch, so that training can resume at any epoch.
     """
     params, model, device = run.params, run.model, train.pixels.device
 
@@ -179,13 +180,15 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[dict[str, float
         model.load_state_dict(run.best)
 
 
-def is_best(rows: list[dict]) -> bool:
+def is_best(rows: list[Row]) -> bool:
     """Whether the last of the epochs has the highest validation ELBO."""
     return rows[-1]["validation_elbo"] == max(row["validation_elbo"] for row in rows)
 
 
-def final_metrics(model: VAE, seed: int, train: Images, validation: Images) -> dict:
-    """The ELBO and its parts of the model at rest, on all training and validation images."""
+def final_metrics(
+    model: VAE, seed: int, train: Images, validation: Images
+) -> dict[str, dict[str, float]]:
+    """The ELBO and its parts, on all training and validation images, of a model at rest."""
     device = train.pixels.device
     stream = generator(device, seed, "final noise")
     metrics = {}

@@ -9,11 +9,11 @@ from vae.model.vae import VAE
 class AdamW:
     """The fused kernel of torch.optim.AdamW, without the bookkeeping around it.
 
-    `python -m benchmarks.choices` prints what that saves; and a class of its own is no longer than
-    what puts torch's state into a checkpoint and takes it out again.
+    `python -m benchmarks.choices` prints what that saves. The class is no longer than the code that
+    would move torch's optimizer state into a checkpoint and back.
 
-    weight_decay: the share of the learning rate by which a step shrinks the networks' matrices and
-    convolutions. It leaves biases and the prior alone.
+    weight_decay times the learning rate is the share by which a step shrinks the matrices and
+    convolutions of the networks. Biases and the prior do not shrink.
     """
 
     def __init__(self, model: VAE, weight_decay: float):
@@ -37,19 +37,20 @@ class AdamW:
     def step(self, learning_rate: float) -> None:
         self.steps += 1
         for decay, group in self.groups:
-            names = [name for name in group if self.parameters[name].grad is not None]
+            gradients = [(name, self.parameters[name].grad) for name in group]
+            used = {name: gradient for name, gradient in gradients if gradient is not None}
             torch._fused_adamw_(
-                [self.parameters[name] for name in names],
-                [self.parameters[name].grad for name in names],
-                [self.means[name] for name in names],
-                [self.squares[name] for name in names],
-                [], [self.steps] * len(names),
+                [self.parameters[name] for name in used],
+                [*used.values()],
+                [self.means[name] for name in used],
+                [self.squares[name] for name in used],
+                [], [self.steps] * len(used),
                 lr=learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
                 weight_decay=decay, amsgrad=False, maximize=False,
             )  # fmt: skip
 
     def state(self) -> dict[str, Tensor]:
-        """The tensors that later steps depend on, besides the parameters."""
+        """The tensors, besides the parameters, that later steps depend on."""
         moments = {"mean": self.means, "square": self.squares}
         return {"steps": self.steps} | {
             f"{moment}/{name}": tensor

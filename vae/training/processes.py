@@ -1,8 +1,8 @@
 """Training by several processes and machines, with the same bits for any number of them.
 
-A batch is split into `train.shards` parts. Each part's gradient is computed by itself, and they are
-added in one fixed order, so that it does not matter which process has computed which. torchrun
-starts the processes; TORCHRUN holds its options: TORCHRUN=--nproc-per-node=2 dvc repro.
+A batch is split into `train.shards` parts. The gradient of each part is computed separately, and
+the gradients are added in a fixed order, so that it does not matter which process computed which.
+torchrun starts the processes; TORCHRUN holds its options: TORCHRUN=--nproc-per-node=2 dvc repro.
 """
 
 import contextlib
@@ -14,6 +14,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import TypeVar
 
 import torch
 from torch import Tensor, distributed
@@ -22,11 +23,12 @@ from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 from vae.common.errors import Refusal
 from vae.common.params import Train
 
+Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=1)  # with a process on another machine that no longer answers
 
 
 def sizes(rows: int, shards: int) -> list[int]:
-    """Of the parts of a batch, the larger ones first: they differ by one row at most."""
+    """The sizes of the parts of a batch, larger ones first. They differ by at most one row."""
     return [rows // shards + (part < rows % shards) for part in range(shards)]
 
 
@@ -70,7 +72,7 @@ class Processes:
             distributed.all_reduce(mine)
         return mine
 
-    def from_first(self, value: object) -> object:
+    def from_first(self, value: Value) -> Value:
         """The first process's value."""
         values = [value]
         if self.count > 1:
@@ -132,7 +134,7 @@ def together(params: Train) -> Iterator[Processes]:
 
 
 def check_count(count: int, shards: int) -> None:
-    """Raises Refusal if so many processes cannot have a fair share of the shards."""
+    """Raises Refusal if the shards cannot be divided evenly among that many processes."""
     if shards % count:
         raise Refusal(
             f"TORCHRUN starts {count} processes, and train.shards = {shards}: each process "
@@ -141,7 +143,7 @@ def check_count(count: int, shards: int) -> None:
 
 
 def end_with_launcher() -> None:
-    """Or else a training whose launcher is killed would go on, and write what nobody expects."""
+    """Otherwise the training of a killed launcher would continue, and would still write files."""
     if sys.platform == "linux":
         set_parent_death_signal = 1  # of prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)

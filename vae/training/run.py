@@ -1,4 +1,4 @@
-"""A run of training: the model with all that its next epochs depend on."""
+"""A training run: the model and everything else that its next epochs depend on."""
 
 from dataclasses import dataclass
 
@@ -10,6 +10,7 @@ from vae.common.params import Params, Train
 from vae.data.images import Images
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
+from vae.training.checkpoint import Row
 from vae.training.optimizer import AdamW
 from vae.training.processes import ALONE, Processes, sizes
 
@@ -18,14 +19,14 @@ GRID = 16  # digits of a picture on the way
 
 @dataclass
 class Run:
-    """A model in training, with all that its next epochs depend on."""
+    """A model in training, and everything else that its next epochs depend on."""
 
     params: Train
     model: VAE
     optimizer: AdamW
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
     grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, in grey
-    rows: list[dict]  # of training.csv: one for each epoch that is done
+    rows: list[Row]  # of training.csv: one for each epoch that is done
     processes: Processes = ALONE
 
     @classmethod
@@ -61,9 +62,11 @@ class Run:
             f"{part}/{name}": value for part, its in parts.items() for name, value in its.items()
         }
 
-    def restore(self, state: dict[str, Tensor], rows: list[dict]) -> None:
+    def restore(self, state: dict[str, Tensor], rows: list[Row]) -> None:
         """Goes back to where `state` was taken, after len(rows) epochs."""
-        parts = {part: {} for part in ("model", "optimizer", "best", "grid")}
+        parts: dict[str, dict[str, Tensor]] = {
+            part: {} for part in ("model", "optimizer", "best", "grid")
+        }
         for key, tensor in state.items():
             part, _, name = key.partition("/")
             parts[part][name] = tensor.to(self.device)
@@ -75,7 +78,7 @@ class Run:
         self.rows = rows
 
     def rows_a_step(self, images: int) -> set[int]:
-        """Rows of the matrices that an epoch's steps multiply, if it has so many images."""
+        """How many rows the matrices have that are multiplied in an epoch of `images` images."""
         params = self.params
         batches = min(params.batch_size, images), images % params.batch_size
         rows = {part for batch in batches for part in sizes(batch, params.shards)} - {0}
@@ -87,7 +90,7 @@ class Run:
 
 
 def set_pixel_biases(model: VAE, values: Tensor) -> None:
-    """Raises Refusal if the decoder does not end with a bias of each pixel."""
+    """Raises Refusal if the decoder does not end with a bias for each pixel."""
     *_, last = model.decoder.parameters()
     if last.shape != values.shape:
         raise Refusal(

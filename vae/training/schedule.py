@@ -6,10 +6,10 @@ WARM_UP = 0.3  # of one_cycle: the share of all steps
 
 
 def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:
-    """The rate of `step`, from 1 to `steps`, on the way through training.
+    """The learning rate at `step`, which runs from 1 to `steps`.
 
-    constant: `peak` throughout. one_cycle: in a straight line up to it, and in another down towards
-    zero (Smith & Topin 2018, arXiv:1708.07120).
+    constant: always `peak`. one_cycle: a straight line up to `peak` and another down towards zero
+    (Smith & Topin 2018, arXiv:1708.07120).
     """
     if schedule == "constant":
         return peak

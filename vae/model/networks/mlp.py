@@ -15,7 +15,7 @@ class MLP(nn.Sequential):
     """
 
     def __init__(self, *dims: int, residual: bool = False):
-        layers = []
+        layers: list[nn.Module] = []
         for fan_in, fan_out in pairwise(dims):
             layers += [Linear(fan_in, fan_out), nn.ReLU()]
         super().__init__(*layers[:-1])

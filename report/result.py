@@ -1,0 +1,17 @@
+"""The last words of `make repro`: what came out, and where to look: `python -m report.result`."""
+
+import json
+from pathlib import Path
+
+
+def result(metrics: dict) -> str:
+    return (
+        f"Test ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats per image, "
+        f"log p(x) ≥ {metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f} "
+        f"(metrics/test.json).\n"
+        f"New digits: plots/samples.png. Everything on one page: make report"
+    )
+
+
+if __name__ == "__main__":
+    print(result(json.loads(Path("metrics/test.json").read_text())))
