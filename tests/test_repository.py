@@ -1,0 +1,76 @@
+"""What people expect of a repository, and what keeps it true."""
+
+import json
+import re
+import shutil
+import subprocess
+import tomllib
+
+import pytest
+import yaml
+
+from tests.project import ROOT
+
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def read(path: str) -> str:
+    return (ROOT / path).read_text()
+
+
+def test_the_package_the_citation_and_the_changelog_have_one_version():
+    citation = yaml.safe_load(read("CITATION.cff"))
+    (latest, *_) = re.findall(r"^## (\S+)", read("CHANGELOG.md"), re.M)
+    assert PROJECT["version"] == citation["version"] == latest
+    assert PROJECT["license"] == citation["license"] == read("LICENSE").split()[0]
+
+
+def test_the_citation_is_valid():
+    if shutil.which("check-jsonschema") is None:
+        pytest.skip("check-jsonschema is not installed, which is in the extra test")
+    schema = ["--builtin-schema", "vendor.citation-file-format"]
+    command = ["check-jsonschema", *schema, ROOT / "CITATION.cff"]
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_model_card_has_the_committed_results():
+    card, metrics = (
+        read("models/README.md").replace("−", "-"),
+        json.loads(read("metrics/test.json")),
+    )
+    model = yaml.safe_load(read("params.yaml"))["model"]
+    for value, stderr in ("elbo", "elbo_stderr"), ("log_likelihood", "log_likelihood_stderr"):
+        assert f"{metrics[value]:.2f} ± {metrics[stderr]:.2f} nats" in card
+    assert f"with {metrics['importance_samples']} draws" in card
+    assert f"{metrics['active_units']} of {model['latent_dim']}" in card
+    assert f"784–{'–'.join(map(str, [*model['hidden_dims'], model['latent_dim']]))} " in card
+
+
+def test_hooks_before_a_commit_run_what_make_test_runs():
+    hooks = yaml.safe_load(read(".pre-commit-config.yaml"))["repos"][0]["hooks"]
+    commands = {hook["entry"].removeprefix(".venv/bin/").split(" --")[0] for hook in hooks}
+    test = read("Makefile").partition("\ntest:")[2].partition("\n\n")[0]
+    assert {"ruff check", "ruff format", "mypy"} == commands
+    assert all(command in test for command in commands)
+
+
+def test_the_container_installs_what_the_makefile_does():
+    container = json.loads(read(".devcontainer/devcontainer.json"))
+    assert container["postCreateCommand"] == "make .venv/installed"
+    assert (ROOT / ".devcontainer" / container["build"]["dockerfile"]).exists()
+
+
+def test_continuous_integration_covers_every_version_of_python_that_we_name():
+    jobs = yaml.safe_load(read(".github/workflows/check.yml"))["jobs"]
+    matrix = jobs["everywhere"]["strategy"]["matrix"]
+    assert matrix["python"][0] == PROJECT["requires-python"].removeprefix(">=")
+    for job in jobs["check"], jobs["everywhere"]:
+        assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_make_repro_ends_with_the_committed_result(reproduced):
+    done = reproduced.run("python", "-m", "report.result")
+    metrics = json.loads(reproduced.read("metrics/test.json"))
+    assert f"ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats" in done.stdout
+    assert f"≥ {metrics['log_likelihood']:.2f}" in done.stdout
