@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from report import charts
-from report.experiments import commit, comparable, compared
+from report.experiments import commit, comparable, compared, differences
 from report.explorer import explorer
 from report.page import render
 from report.program import CannotRun
@@ -62,6 +62,7 @@ def main() -> None:
         explorer=explored,
         obstacle=obstacle,
         experiments=experiments,
+        differences=differences(experiments or []),
         parameters=parameters,
         charts={name: json.loads(figure.to_json()) for name, figure in figures.items()},
     )

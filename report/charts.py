@@ -5,6 +5,7 @@ are escaped here.
 """
 
 import html
+import statistics
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
@@ -70,7 +71,20 @@ def comparison(experiments: Sequence[Experiment]) -> go.Figure:
     ]
     rows = [experiment.metrics for experiment in experiments]
     lines = [("test ELBO", "elbo", rows), ("bound on log p(x)", "log_likelihood", rows)]
-    return _dots([html.escape(name) for name in names], lines)
+    figure = _dots([html.escape(name) for name in names], lines)
+    values = [row[metric] for row in rows for metric in ("elbo", "log_likelihood")]
+    if values and min(values) < (least := lowest(values)):
+        best = max(values)
+        figure.update_xaxes(range=[least, best + 0.05 * (best - least)])
+    return figure
+
+
+def lowest(values: Sequence[float]) -> float:
+    """Where an axis may begin, so that one absurd value does not press the others together: four
+    times as far below the best as the median is.
+    """
+    best = max(values)
+    return best - 4 * max(best - statistics.median(values), 1.0)
 
 
 def _dots(names: Sequence[str], lines: Sequence[tuple[str, str, Rows]]) -> go.Figure:

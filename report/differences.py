@@ -62,8 +62,13 @@ def _verdict(file: File, name: str, difference: float, error: float) -> str:
         return "not comparable: other images"
     if name == "log_likelihood" and _differs(file, "importance_samples"):
         return "not comparable: more draws raise the bound"
-    verdict = "**beyond**" if abs(difference) > ERRORS * error else "within"
+    verdict = "**beyond**" if is_beyond(difference, error) else "within"
     return f"{verdict} {ERRORS} × {number(error)}"
+
+
+def is_beyond(difference: float, error: float) -> bool:
+    """Whether a difference exceeds its `error`, √(a² + b²), by the rule above."""
+    return abs(difference) > ERRORS * error
 
 
 def _differs(file: File, name: str) -> bool:

@@ -8,6 +8,7 @@ from pathlib import Path
 import dvc.api
 from dvc.exceptions import DvcException
 
+from report.differences import is_beyond
 from vae.common.errors import UserError
 from vae.common.git import git
 
@@ -71,6 +72,22 @@ def comparable(experiments: list[Experiment]) -> list[Experiment]:
     another data set, or another binarization, mean something else.
     """
     return [one for one in experiments if one.metrics and one.images == experiments[0].images]
+
+
+def differences(experiments: list[Experiment]) -> list[str]:
+    """How each test ELBO differs from the first's, and whether that exceeds the errors."""
+    return [_difference(one, experiments[0]) for one in experiments]
+
+
+def _difference(one: Experiment, first: Experiment) -> str:
+    if one is first or not (one.metrics and first.metrics):
+        return ""
+    if one.images != first.images:
+        return "not comparable"
+    difference = one.metrics["elbo"] - first.metrics["elbo"]
+    error = math.hypot(one.metrics["elbo_stderr"], first.metrics["elbo_stderr"])
+    words = "beyond the errors" if is_beyond(difference, error) else "within the errors"
+    return f"{difference:+.2f}, {words}".replace("-", "−")
 
 
 def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) -> Experiment:

@@ -77,6 +77,57 @@ window.explorer = (() => {
     element("classes").append(button);
   }
 
+  // Points [left, top] in percent, moved until none is nearer than `least` to another.
+  function apart(points, least = 7) {
+    for (let turn = 0; turn < 100; turn++) {
+      for (const [i, a] of points.entries()) {
+        for (const b of points.slice(0, i)) {
+          const [x, y] = [a[0] - b[0], a[1] - b[1] || 0.1];
+          const short = least - Math.hypot(x, y);
+          if (short <= 0) continue;
+          const share = short / 2 / Math.hypot(x, y);
+          [a[0], a[1], b[0], b[1]] = [a[0] + x * share, a[1] + y * share, b[0] - x * share, b[1] - y * share];
+        }
+      }
+      for (const point of points) point.forEach((at, i) => (point[i] = Math.max(3, Math.min(97, at))));
+    }
+    return points;
+  }
+
+  // What the decoder draws all over the square: anew when another dimension than its two has changed
+  // and then rested, and for a few milliseconds of each frame.
+  const TILES = 9, REST = 150, BUDGET = 8;
+  let drawn = "";
+
+  function drawMap(axes) {
+    const others = [...z].map((value, dimension) => (axes.includes(dimension) ? 0 : value));
+    const key = JSON.stringify([axes, others]);
+    if (key === drawn) return;
+    drawn = key;
+    const map = element("map").getContext("2d");
+    const tile = map.createImageData(28, 28);
+    const at = (n) => model.reach * ((2 * n + 1) / TILES - 1);
+    const drawTile = (column, row) => {
+      const latents = Float32Array.from(others);
+      latents[axes[0]] = at(column);
+      latents[axes[1]] = -at(row);
+      logits(latents).forEach((logit, pixel) => {
+        tile.data.fill(128, 4 * pixel, 4 * pixel + 3);
+        tile.data[4 * pixel + 3] = 255 / (1 + Math.exp(-logit));
+      });
+      map.putImageData(tile, 28 * column, 28 * row);
+    };
+    const drawFrom = (n) => {
+      const began = performance.now();
+      while (key === drawn && n < TILES * TILES && performance.now() - began < BUDGET) {
+        drawTile(n % TILES, Math.floor(n / TILES));
+        n++;
+      }
+      if (key === drawn && n < TILES * TILES) requestAnimationFrame(() => drawFrom(n));
+    };
+    setTimeout(() => drawFrom(0), REST);
+  }
+
   // The square of two dimensions, which a model of one has not.
   function addPad(pad) {
     const selects = [element("across"), element("upwards")];
@@ -96,16 +147,21 @@ window.explorer = (() => {
       mark.setAttribute("aria-hidden", "true");
       pad.prepend(mark);
     }
-    const place = (mark, latents) => {
-      mark.style.left = `${50 + (50 * latents[axes[0]]) / model.reach}%`;
-      mark.style.top = `${50 - (50 * latents[axes[1]]) / model.reach}%`;
+    const position = (latents) => [
+      50 + (50 * latents[axes[0]]) / model.reach, 50 - (50 * latents[axes[1]]) / model.reach,
+    ];
+    const place = (mark, [left, top]) => {
+      mark.style.left = `${left}%`;
+      mark.style.top = `${top}%`;
     };
     pad.setAttribute("aria-valuemin", -model.reach);
     pad.setAttribute("aria-valuemax", model.reach);
     drawings.push(() => {
       selects.forEach((select, i) => (select.value = axes[i]));
-      place(element("knob"), z);
-      for (const [mark, , mean] of marks) place(mark, mean);
+      place(element("knob"), position(z));
+      const places = apart(marks.map(([, , mean]) => position(mean)));
+      marks.forEach(([mark], i) => place(mark, places[i]));
+      drawMap(axes);
       const words = axes.map((axis) => `z${axis} ${signed(z[axis])}`);
       pad.setAttribute("aria-valuenow", z[axes[0]].toFixed(2));
       pad.setAttribute("aria-valuetext", words.join(", "));

@@ -1,5 +1,7 @@
 """The latent explorer: its decoder is Python's, by slider, square, button and key."""
 
+import itertools
+import math
 import re
 
 import pytest
@@ -121,6 +123,24 @@ def test_the_square_moves_two_dimensions_by_keys_and_by_pointer(visit, plain):
     page.get_by_label("Across").select_option("9")  # the other gives way
     settled(page)
     assert page.get_by_label("Upwards").input_value() == "4"
+
+
+def test_the_square_shows_what_the_decoder_draws_there_with_labels_apart(visit, plain):
+    page = visit(plain)
+    page.get_by_role("button", name="Zero").click()
+    page.wait_for_timeout(1000)  # it is drawn when z has come to rest
+    pixels = page.evaluate(
+        "[...document.getElementById('map').getContext('2d').getImageData(112, 112, 28, 28).data]"
+    )
+    expected = decoded(plain, [0.0] * 12)
+    assert expected.std() > 30
+    assert (torch.tensor(pixels).view(784, 4)[:, 3] - expected).abs().max() <= 1
+    marks = page.locator("#pad span:not(#knob)").evaluate_all(
+        "(marks) => marks.map((mark) => [parseFloat(mark.style.left), parseFloat(mark.style.top)])"
+    )
+    assert len(marks) == 10
+    nearest = min(math.dist(a, b) for a, b in itertools.combinations(marks, 2))
+    assert nearest > 6  # percent of the square, which is 300 pixels wide
 
 
 def test_thirty_frames_a_second(visit, convolutional):

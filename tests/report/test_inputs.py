@@ -2,7 +2,8 @@
 
 import pytest
 
-from report.experiments import comparable, select
+from report.charts import lowest
+from report.experiments import comparable, differences, select
 from tests.report.conftest import report, untrained
 from vae.common.errors import UserError
 from vae.model.architecture import Architecture
@@ -48,6 +49,25 @@ def test_only_experiments_on_the_same_images_are_compared():
         ROW | {"Experiment": "running", "State": "Running"},
     ]
     assert [one.name for one in comparable(select(rows, []))] == ["workspace", "older"]
+
+
+def test_a_difference_says_whether_it_exceeds_the_errors():
+    rows = [
+        ROW,
+        ROW | {"Experiment": "near", "elbo": -1.8},
+        ROW | {"Experiment": "far", "elbo": -1.9},  # 2.9 is more than twice √2
+        ROW | {"Experiment": "fashion", "elbo": -1.9, "dataset": "FashionMNIST"},
+        ROW | {"Experiment": "bad", "State": "Failed"},
+    ]
+    assert differences(select(rows, [])) == [
+        "", "−2.80, within the errors", "−2.90, beyond the errors", "not comparable", "",
+    ]  # fmt: skip
+
+
+def test_an_absurd_experiment_does_not_press_the_others_together():
+    values = [-85.0, -86.0, -88.0, -90.0, -20_000.0]
+    assert -100 < lowest(values) < -90
+    assert lowest(values[:4]) < -90  # of the others, none is left out
 
 
 @pytest.mark.parametrize("path", INPUTS)
