@@ -34,3 +34,12 @@ def test_every_page_is_in_the_readme():
     readme = PAGES[0].read_text()
     assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in readme] == []
     assert len(readme.split()) <= 1000
+
+
+def test_the_table_of_experiments_fits_into_a_terminal(reproduced):
+    (command,) = re.findall(r"    (dvc exp show --drop \S+)", PAGES[0].read_text())
+    assert command in (ROOT / "docs/experiments.md").read_text()
+    table = reproduced.run("bash", "-c", f"{command} | cat").stdout
+    for column in "Experiment", "elbo", "kl", "log_likelihood", "train.kl_weight":
+        assert f" {column} " in table
+    assert max(map(len, table.splitlines())) <= 100
