@@ -44,7 +44,7 @@ def test_a_new_network_and_a_new_prior_go_on_when_killed_and_are_evaluated_and_r
 
 
 @pytest.mark.parametrize("name", ["normed", "scaled"])
-def test_a_name_that_is_not_in_a_table_is_refused(project, name):
+def test_an_unknown_name_is_refused(project, name):
     key = "network: mlp" if name == "normed" else "prior: standard"
     project.set(key, f"{key.split(':')[0]}: {name}")
     done = project.stage("train", check=False)

@@ -77,7 +77,7 @@ def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
         ("sample", 2_000, "plots/samples.png"),
     ],
 )
-def test_a_full_disk(stages, stage, room, named):
+def test_a_full_disk_is_named_and_nothing_is_lost(stages, stage, room, named):
     before = stages.project.outputs(stage)
     done = stages.run(stage, largest_file=room)
     warnings = done["stderr"].count("no checkpoint this time: cannot write")
@@ -93,7 +93,7 @@ def test_a_full_disk(stages, stage, room, named):
     ("stage", "folder"),
     [("prepare", "data"), ("train", "models"), ("evaluate", "metrics"), ("sample", "plots")],
 )
-def test_a_folder_that_cannot_be_written(stages, stage, folder):
+def test_a_folder_that_cannot_be_written_is_named(stages, stage, folder):
     before = stages.project.outputs(stage)
     path = stages.project.folder / folder
     command = ["python", "-m", f"stages.{stage}"]
@@ -163,7 +163,7 @@ TRAIN, TEST, MODEL = "data/train.safetensors", "data/test.safetensors", "models/
         ("sample", MODEL, "pickle", "is damaged or not a safetensors file"),
     ],
 )
-def test_a_damaged_input(stages, stage, path, how, words):
+def test_a_damaged_input_is_named(stages, stage, path, how, words):
     before, whole = stages.project.outputs(stage), stages.project.read(path)
     damage(stages.project, path, how)
     done = stages.run(stage)
@@ -195,6 +195,6 @@ def test_more_memory_than_there_is(stages):
 
 
 @pytest.mark.parametrize("text", ["train: 3", "train: [1]", "", "- 1", "train: {seed: 0xNINES}"])
-def test_parameters_that_are_no_table_of_numbers_are_refused(stages, text):
+def test_parameters_that_are_not_a_table_of_numbers_are_refused(stages, text):
     (stages.project.folder / "params.yaml").write_text(text.replace("NINES", "9" * 5000))
     assert_fails(stages.run("train"), "params.yaml: ")

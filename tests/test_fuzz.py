@@ -54,7 +54,7 @@ def is_used_or_refused(read, *arguments) -> object:
 
 @given(name=some.sampled_from(NAMES), value=values)
 @FUZZ
-def test_any_value_of_any_parameter(tmp_path_factory, name, value):
+def test_any_value_of_any_parameter_is_used_or_refused(tmp_path_factory, name, value):
     section, key = name
     content = {part: dict(its) for part, its in DEFAULTS.items()}
     content[section][key] = value
@@ -65,7 +65,7 @@ def test_any_value_of_any_parameter(tmp_path_factory, name, value):
 
 @given(content=some.binary(max_size=200) | some.text(max_size=200).map(str.encode))
 @FUZZ
-def test_any_bytes_as_parameters(tmp_path_factory, content):
+def test_any_bytes_as_parameters_are_refused(tmp_path_factory, content):
     path = tmp_path_factory.getbasetemp() / "bytes.yaml"
     path.write_bytes(content)
     assert is_used_or_refused(load_params, path) is None
@@ -100,7 +100,9 @@ READERS = {"model": VAE.load, "images": load_images, "checkpoint": read_checkpoi
     other=some.binary(max_size=300),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_a_tensor_file(tmp_path_factory, whole, kind, where, bits, how, other):
+def test_any_damage_of_a_tensor_file_is_refused(
+    tmp_path_factory, whole, kind, where, bits, how, other
+):
     content = whole[kind]
     place = int(where * (len(content) - 1))
     if how == "header flipped":
@@ -139,7 +141,9 @@ def only_cache(monkeypatch_module, tmp_path_factory, small_files, small_digests)
     compressed=some.booleans(), how=some.sampled_from(["flipped", "cut", "inserted", "replaced"]),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_an_idx_file(only_cache, small_files, number, where, other, compressed, how):
+def test_any_damage_of_an_idx_file_is_refused(
+    only_cache, small_files, number, where, other, compressed, how
+):
     name = list(small_files)[number]
     content = gzip.compress(small_files[name], mtime=0) if compressed else small_files[name]
     place = int(where * (len(content) - 1))
@@ -183,7 +187,9 @@ REPORT = {
     how=some.sampled_from(["inserted", "cut", "replaced"]),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_what_the_report_reads(monkeypatch_module, results, file, where, other, how):
+def test_any_damage_of_the_reports_inputs_is_refused(
+    monkeypatch_module, results, file, where, other, how
+):
     monkeypatch_module.chdir(results)
     path = results / file
     content = path.read_bytes()

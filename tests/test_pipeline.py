@@ -94,7 +94,7 @@ def test_nothing_runs_when_nothing_changed(project):
         ("vae/model/objectives.py", "# no score", "# none", ["train", "evaluate", "sample"]),
     ],
 )
-def test_a_change_runs_what_depends_on_it_again(project, file, old, new, expected):
+def test_a_change_reruns_the_stages_that_depend_on_it(project, file, old, new, expected):
     project.set(old, new, file)
     assert stages_run(project.dvc("repro")) == expected
 

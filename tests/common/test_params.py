@@ -132,7 +132,7 @@ def test_a_preset_is_made_of_valid_parameters(path, tmp_path, monkeypatch):
         ("train: {epochs: 1}\ntrain: {epochs: 2}", 'found duplicate key "train"'),
     ],
 )
-def test_a_file_that_is_no_parameters_is_refused_in_one_line(tmp_path, text, words):
+def test_a_file_that_holds_no_parameters_is_refused_in_one_line(tmp_path, text, words):
     path = tmp_path / "params.yaml"
     path.write_text(text)
     with pytest.raises(UserError) as error:

@@ -31,7 +31,7 @@ def test_a_python_without_the_packages_is_told_apart(project, stage):
     ],
     ids=["UTF-8", "ASCII", "no locale"],
 )
-def test_what_a_terminal_cannot_show_ends_no_stage(project, surroundings, printed):
+def test_characters_that_a_terminal_cannot_show_stop_no_stage(project, surroundings, printed):
     before = project.outputs("evaluate")
     done = project.stage("evaluate", **surroundings)
     assert printed in done.stdout
@@ -49,7 +49,7 @@ def test_what_a_terminal_cannot_show_ends_no_stage(project, surroundings, printe
         "python -m stages.train >&- 2>&-",
     ],
 )
-def test_a_training_that_nobody_reads_goes_on_to_its_end(project, command):
+def test_training_ends_although_nobody_reads_its_output(project, command):
     before = project.outputs("train")
     for path in before:
         (project.folder / path).unlink()
@@ -79,7 +79,7 @@ def test_a_user_without_a_home_is_told_what_to_set(project, tmp_path):
     assert done.stderr.count("\n") == 2
 
 
-def test_other_arithmetic_is_told_before_anything_is_computed(project):
+def test_a_processor_with_other_arithmetic_is_reported_before_any_work(project):
     """Here that of a processor without AVX2, which torch imitates."""
     done = project.stage("sample", ATEN_CPU_CAPABILITY="default")
     (line,) = done.stderr.splitlines()

@@ -160,12 +160,12 @@ def limit(folder, files: dict[str, str]) -> None:
         ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
     ],
 )
-def test_a_container_pays_for_so_many_of_64_processors(tmp_path, files, expected):
+def test_a_container_with_a_quota_gets_as_many_threads_as_it_pays_for(tmp_path, files, expected):
     limit(tmp_path, files)
     assert affordable(64) == expected
 
 
-def test_a_containers_limit_holds_alone_and_shared(machine, another_stage, tmp_path):
+def test_a_containers_limit_holds_alone_and_beside_other_stages(machine, another_stage, tmp_path):
     machine(processors=64, asked=32)
     limit(tmp_path, {"cpu.max": "400000 100000"})
     mine = Share(portable=False)

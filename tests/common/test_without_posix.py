@@ -71,7 +71,7 @@ def test_every_stage_runs_to_the_same_outputs(project, reproduced, surroundings)
         assert project.outputs(stage) == reproduced.outputs(stage)
 
 
-def test_the_above_hides_what_it_should(project, surroundings):
+def test_the_simulated_system_lacks_posix(project, surroundings):
     program = (
         "import vae.common.threads as threads; "
         "print(threads.fcntl, hasattr(threads.os, 'getuid'), hasattr(threads.os, 'replace'))"

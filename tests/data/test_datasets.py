@@ -58,7 +58,7 @@ def returning(monkeypatch, images, labels):
     monkeypatch.setattr(Shapes, "load", lambda *_: (good, (images, labels)))
 
 
-def test_tensors_will_do_as_well(monkeypatch):
+def test_tensors_are_accepted_too(monkeypatch):
     images, labels = torch.full((4, 28, 28), 9, dtype=torch.uint8), torch.tensor([3, 1, 4, 1])
     returning(monkeypatch, images, labels)
     title, _, test = load_dataset("shapes")

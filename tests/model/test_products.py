@@ -39,7 +39,7 @@ def test_padding_changes_no_value_and_no_gradient():
         ({"network": "conv", "channels": 16}, (), False),
     ],
 )
-def test_which_models_agree(model, batches, agree):
+def test_only_wide_enough_models_have_the_same_bits_in_avx2(model, batches, agree):
     assert agree_in_avx2(small_vae(**(WIDE | model)), batches) == agree
 
 

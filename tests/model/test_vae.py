@@ -65,7 +65,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path):
     assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
 
 
-def test_a_file_that_is_no_model_is_named(tmp_path):
+def test_a_file_that_holds_no_model_is_named(tmp_path):
     path = tmp_path / "vae.safetensors"
     with pytest.raises(UserError, match="is missing"):
         VAE.load(path)
@@ -110,7 +110,7 @@ def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures(pos
     ],
 )
 @pytest.mark.parametrize("use", ["encode", "reconstruct", "log_likelihood"])
-def test_what_is_no_batch_of_binary_images_is_refused(images, words, use):
+def test_anything_but_a_batch_of_binary_images_is_refused(images, words, use):
     model = small_vae().float()
     model.binarization = "threshold 128"
     with pytest.raises(ValueError, match=words):
@@ -122,14 +122,14 @@ def test_latents_of_another_dimension_are_refused():
         small_vae().decode(torch.zeros(4, 2))
 
 
-def test_arrays_and_lists_will_do_as_images():
+def test_arrays_and_lists_are_accepted_as_images():
     model, x = small_vae().float(), random_images(2)
     expected = model.reconstruct(x)
     for images in x.numpy(), x.tolist(), x.bool().numpy():
         torch.testing.assert_close(model.reconstruct(images), expected)
 
 
-def test_how_many_must_make_sense():
+def test_a_negative_count_and_no_draws_are_refused():
     model = small_vae().float()
     with pytest.raises(ValueError, match="count = -1: should not be negative"):
         model.sample(-1)

@@ -40,7 +40,7 @@ def measure(project: Project, **changed: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
 
-def test_the_same_results_are_said_to_be_the_same(project):
+def test_equal_results_are_reported_as_equal(project):
     done = project.run("python", "-m", "report.changes", "HEAD", "--images", URL)
     head = project.run("git", "rev-parse", "--short=7", "HEAD").stdout.strip()
     assert done.stdout.splitlines() == [
@@ -101,7 +101,7 @@ def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
     assert "`dvc plots diff" in changes(base)  # without links, the pictures are named
 
 
-def test_what_cannot_be_compared_is_called_so(project, changes):
+def test_results_that_cannot_be_compared_are_labelled(project, changes):
     measure(project, elbo=-1.0, log_likelihood=-1.0, importance_samples=9)
     text = changes("HEAD")
     assert text.count("**beyond**") == 1
@@ -124,7 +124,7 @@ def test_equally_good_models_are_rarely_called_different(correlation, most):
     assert beyond / 2000 < most
 
 
-def test_what_is_missing_is_named(project, changes):
+def test_missing_results_are_named(project, changes):
     shutil.rmtree(project.folder / "metrics")
     project.commit()
     with pytest.raises(UserError, match=r"^the workspace's results are not whole: metrics/t"):

@@ -112,7 +112,7 @@ def bare(project, monkeypatch) -> Project:
     return project
 
 
-def test_what_the_page_lacks_it_says(visit, bare):
+def test_the_page_says_what_it_lacks(visit, bare):
     page = visit(bare)
     assert page.get_by_text("does not run in this page, since the page does not know its "
                             "operation GELU(approximate='none').").is_visible()  # fmt: skip
@@ -122,7 +122,7 @@ def test_what_the_page_lacks_it_says(visit, bare):
     assert page.get_by_text("· no Git commit").is_visible()
 
 
-def test_a_repository_without_a_commit_is_as_none(bare):
+def test_a_repository_without_commits_counts_as_no_repository(bare):
     without_git = bare.read("report.html")
     bare.run("git", "init", "-q")
     report(bare)

@@ -10,7 +10,7 @@ pytest.importorskip("distributed", reason="needs: pip install -e '.[sweep]'")
 @pytest.mark.parametrize(
     "address", ["tcp://127.0.0.1:8786", "tcp://localhost:8786", "tcp://[::1]:1", "tls://node1:8786"]
 )
-def test_accepted(address):
+def test_an_address_on_this_machine_or_with_tls_is_accepted(address):
     from sweeps.cluster import check_address
 
     check_address(address)
@@ -29,7 +29,7 @@ def test_accepted(address):
         ("tls://[::1", "is not an address"),
     ],
 )
-def test_refused(address, message):
+def test_any_other_address_is_refused(address, message):
     from sweeps.cluster import check_address
 
     with pytest.raises(UserError, match=message):

@@ -34,7 +34,7 @@ def commit() -> str:
     return git("rev-parse", "HEAD")
 
 
-def test_what_is_not_set_up_is_said_with_what_to_do(repository):
+def test_a_missing_setup_is_reported_with_what_to_do(repository):
     for setting, message in [
         (None, "there is no Git remote 'origin'"),
         (["git", "remote", "add", "origin", str(repository / "remote")], "no default DVC remote"),

@@ -62,7 +62,7 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
         (["train.seed=range(1000000000)"], "more than 100000 experiments"),
     ],
 )  # fmt: skip
-def test_what_is_wrong_is_said_in_a_line_or_two(settings, message):
+def test_errors_take_one_or_two_lines(settings, message):
     with pytest.raises(UserError) as refusal:
         grid(settings, "sweep", "c0")
     assert message in str(refusal.value)

@@ -1,0 +1,106 @@
+"""Every command that the README and docs/ print is run by a test, or says what it takes."""
+
+import importlib
+import re
+
+import pytest
+
+from tests.project import ROOT
+
+PAGES = [ROOT / name for name in ("README.md", "CONTRIBUTING.md", "models/README.md")]
+PAGES += sorted((ROOT / "docs").glob("*.md"))
+PROGRAM = r"(?:\w+=\S+ )*(?:dvc|git|make|python|torchrun|pip|sbatch|dask|ssh|openssl|ruff|for) "
+
+# Which test runs a command on small data: a pattern of it, the test's file, and words of the test.
+TESTED = [
+    (r"(make (repro|test|PYTHON)|git clone)", ".ci/run", "make test"),
+    (r"(make report|python -m report$)", "tests/report/test_inputs.py", '"-m", "report"'),
+    (r"python -m report\.changes", "tests/report/test_changes.py", '"-m", "report.changes"'),
+    (r"(dvc exp run --queue|for w in)", "tests/test_queue.py", '"exp", "run", "--queue"'),
+    (r"dvc queue (start|status|logs)", "tests/test_queue.py", '"queue", "start", "--jobs"'),
+    (r"dvc plots diff NAME1 NAME2", "tests/test_queue.py", '"plots", "diff", "seed1", "seed2"'),
+    (r"dvc exp (apply|branch)", "tests/test_queue.py", '"exp", "branch", "seed2"'),
+    (r"dvc exp run .*\$\(cat presets/", "tests/test_pipeline.py", "$(cat presets/fast)"),
+    (r"dvc exp run -S prepare\.dataset=", "tests/test_pipeline.py", "fashion_mnist"),
+    (r"dvc exp run -S (model|train)\.", "tests/test_pipeline.py", "model.network=conv"),
+    (r"dvc plots (diff HEAD|show)", "tests/test_pipeline.py", '"plots", "diff", "HEAD"'),
+    (r"dvc (exp show --only|params)", "tests/test_pipeline.py", '"params", "diff"'),
+    (r"(TORCHRUN=|torchrun )", "tests/training/test_processes.py", "TORCHRUN"),
+    (r"python -m sweeps.*--(workers|list|run)", "tests/sweeps/test_local.py", '"-m", "sweeps"'),
+    (
+        r"(PYTHONPATH=\. .*dask|python -m sweeps.*--sch)",
+        "tests/sweeps/test_cluster.py",
+        "scheduler(",
+    ),
+    (r"dvc exp (push|pull|list)", "tests/test_sharing.py", "docs.run("),
+    (
+        r"dvc (remote|push|pull|get|import|update|artifacts|status)",
+        "tests/test_sharing.py",
+        "docs.",
+    ),
+    (r"git (push|pull|tag|commit)", "tests/test_sharing.py", "docs.run("),
+    (r"(python -m )?pip install", ".ci/run", "pip install"),
+]
+# Commands that no test runs, and words by which their page says what they take or do.
+TAKES = [
+    (r"make bench", "in a quarter of an hour"),
+    (r"sbatch", "a batch system"),
+    (r"ssh", "By ssh"),
+    (r"openssl", "make a certificate authority"),
+    (r"dvc repro prepare", "On the second"),
+    (r"dvc exp remove -g", "Delete old"),
+    (r"dvc gc", "free the space"),
+    (r"git checkout main", "`HEAD detached`"),
+    (r"dvc exp run --temp", "A bug of DVC"),
+]
+
+
+def commands(text: str) -> list[str]:
+    """Those of the indented blocks, in order, without comments; and those between backquotes."""
+    text = re.sub(r"\\\n +", "", text)
+    lines = [re.sub(r" {2,}#.*", "", line) for line in re.findall(r"^    (\S.*)$", text, re.M)]
+    between = re.findall(r"`([^`\n]+)`", text)  # `dvc plots`, say, names a program
+    lines += [its for its in between if len(its.split()) > 2 or its.startswith("make ")]
+    return [line for line in lines if re.match(PROGRAM, line)]
+
+
+def readme_block() -> list[str]:
+    """The commands under the README's Experiments, as printed."""
+    section = (ROOT / "README.md").read_text().partition("## Experiments\n")[2].partition("\n|")[0]
+    return [line for line in commands(section) if line.startswith(("dvc ", "git "))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_every_command_is_tested_or_says_what_it_takes(page):
+    text = page.read_text()
+    words = " ".join(text.split())
+    for command in commands(text):
+        if command in readme_block() or re.match(
+            r"dvc (exp (show|remove|run$)|metrics|repro$|checkout)", command
+        ):
+            continue  # see below
+        benchmark = re.search(r"python -m (benchmarks(?:\.\w+)?)", command)
+        if benchmark:  # says in its docstring how long it takes
+            name = benchmark[1] if "." in benchmark[1] else "benchmarks.__main__"
+            assert re.search("minutes|hour|seconds", importlib.import_module(name).__doc__), command
+            continue
+        tested = [(file, its) for pattern, file, its in TESTED if re.match(pattern, command)]
+        if tested:
+            assert tested[0][1] in (ROOT / tested[0][0]).read_text(), command
+            continue
+        takes = [its for pattern, its in TAKES if re.match(pattern, command)]
+        assert takes, f"{command}: no test runs it, and nothing says what it takes"
+        assert takes[0] in words, command
+
+
+@pytest.mark.slow
+def test_the_readmes_experiments_run_as_printed(project):
+    lines = readme_block()
+    assert len(lines) >= 6
+    for line in lines:
+        project.run("bash", "-euo", "pipefail", "-c", line)
+    assert project.run("git", "status", "--porcelain").stdout == ""
+    assert "best" in project.dvc("exp", "list")
+    project.dvc("exp", "remove", "best")
+    project.dvc("exp", "remove", "-A")
+    assert project.dvc("exp", "list").split() == []
