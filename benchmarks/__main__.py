@@ -1,5 +1,7 @@
 """`make bench`: training beside the usual loop, its parts beside what the hardware allows.
 
+It takes a quarter of an hour.
+
 What is compared takes turns, so that whatever else the machine does falls on both; only the times
 to the same ELBO are measured one after the other. The two training loops live in processes of their
 own, as they would for their users: numerics and denormals are settings of a whole process. Figures

@@ -1,11 +1,15 @@
 """What each choice of a preset is worth, at equal time: `python -m benchmarks.ablation PRESET`.
 
 Prints a table of docs/ablation.md, from the prepared data, which have to be binarized as the preset
-says. Each row changes the named parameters and trains for as long as EPOCHS of the preset take, by
-the times of both, side by side, with the schedule over all of its epochs. Words without a value are
-changes that we left out of the project (benchmarks/tried.py). Measured on the validation images,
-never on the test images: the ELBO, and the importance-weighted bound with 100 draws. Each row is a
-process of its own. `python -m benchmarks.ablation PRESET CHANGES` prints a single row.
+says. It takes an hour. Each row changes the named parameters and trains for as long as EPOCHS of
+the preset take, by the times of both, side by side, with the schedule over all of its epochs. Words
+without a value are changes that we left out of the project (benchmarks/tried.py). Measured on the
+validation images, never on the test images: the ELBO, and the importance-weighted bound with 100
+draws. Each row is a process of its own.
+
+    python -m benchmarks.ablation PRESET CHANGES [EPOCHS]
+
+prints a single row.
 """
 
 import subprocess
@@ -78,8 +82,8 @@ def seconds(runs: list[Run], train: Images) -> list[float]:
     return [min(its) for its in times]
 
 
-def row(name: str, changes: str) -> str:
-    """A row of the table: changes as `dvc exp run -S` takes them, on top of the preset."""
+def row(name: str, changes: str, epochs: int) -> str:
+    """A row of the table: changes as `dvc exp run -S` takes them, in the time of so many epochs."""
     start("cpu", "train.device", portable=False)
     of_run = [TRIED[change] for change in changes.split() if "=" not in change]
     params = preset(name, [change for change in changes.split() if "=" in change])
@@ -93,7 +97,7 @@ def row(name: str, changes: str) -> str:
         return run
 
     base, its = seconds([Run.new(preset(name), train), new(params)], train)
-    epochs = round(EPOCHS[name] * base / its)
+    epochs = round(epochs * base / its)
 
     run = new(changed(params, train={"epochs": epochs}))
     for change in of_run:
@@ -119,8 +123,9 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) == 3:
-        print(row(sys.argv[1], sys.argv[2]))
+    if len(sys.argv) > 2:
+        epochs = int(sys.argv[3]) if len(sys.argv) > 3 else EPOCHS[sys.argv[1]]
+        print(row(sys.argv[1], sys.argv[2], epochs))
     elif sys.argv[1:] and sys.argv[1] in CHANGES:
         main(sys.argv[1])
     else:

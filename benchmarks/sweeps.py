@@ -1,7 +1,8 @@
 """What a sweep costs beside its experiments: `python -m benchmarks.sweeps`.
 
-Run it where HEAD has an experiment. Its Git objects are weighed; a thousand others, each with as
-many random bytes, are put into a bare clone, which a Git server on the loopback serves.
+Takes some minutes. Run it where HEAD has an experiment. Its Git objects are weighed; a thousand
+others, each with as many random bytes, are put into a bare clone, which a Git server on the
+loopback serves.
 """
 
 import argparse
