@@ -1,11 +1,9 @@
 """`make bench`: training beside the usual loop, its parts beside what the hardware allows.
 
-It takes a quarter of an hour.
-
-What is compared takes turns, so that whatever else the machine does falls on both; only the times
-to the same ELBO are measured one after the other. The two training loops live in processes of their
-own, as they would for their users: numerics and denormals are settings of a whole process. Figures
-are medians, except the time of all epochs.
+It takes a quarter of an hour. The two sides of a comparison take turns, so that other work on the
+machine slows both. Only the times to the same ELBO are measured one after the other. Each training
+loop has a process of its own, because numerics and denormals are settings of a whole process.
+Figures are medians, except the time of all epochs.
 """
 
 import argparse
@@ -45,7 +43,7 @@ def worker(kind: str) -> None:
 
 
 class Loop:
-    """A worker process, asked for one epoch at a time."""
+    """A worker process that trains one epoch at a time, when asked."""
 
     def __init__(self, kind: str):
         command = [sys.executable, "-m", "benchmarks", "--worker", kind]
@@ -85,7 +83,7 @@ def training(epochs: int) -> None:
 
 
 def in_a_process(expression: str) -> tuple[float, ...]:
-    """The numbers that a benchmark gives in a process of its own."""
+    """The numbers that a benchmark returns. It runs in a process of its own."""
     code = f"from benchmarks import floor, time_to_elbo; print(*{expression})"
     command = [sys.executable, "-c", code]
     done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)

@@ -71,7 +71,7 @@ CHANGES = {
 
 
 def seconds(runs: list[Run], train: Images) -> list[float]:
-    """Of an epoch on 10,000 images: each run's best, taking turns."""
+    """The best time that each run takes for an epoch of 10,000 images. The runs take turns."""
     times: list[list[float]] = [[] for _ in runs]
     pixels = train.binary(generator("cpu", 0, "pixels"))[:10_000]
     for _ in range(TURNS):
@@ -83,7 +83,7 @@ def seconds(runs: list[Run], train: Images) -> list[float]:
 
 
 def row(name: str, changes: str, epochs: int) -> str:
-    """A row of the table: changes as `dvc exp run -S` takes them, in the time of so many epochs."""
+    """A row of the table. `changes` are written as for `dvc exp run -S`; `epochs` give the time."""
     start("cpu", "train.device", portable=False)
     of_run = [TRIED[change] for change in changes.split() if "=" not in change]
     params = preset(name, [change for change in changes.split() if "=" in change])

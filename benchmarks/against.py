@@ -1,8 +1,8 @@
 """Training beside another commit's: `python -m benchmarks.against REVISION` (five minutes).
 
-Whole processes, `python -m stages.train` with the defaults at three batch sizes, in worktrees of
-both commits, which take turns. Prints the median seconds of each, start and validation included,
-and the median ratio of the pairs.
+Runs `python -m stages.train` with the defaults at three batch sizes, in a worktree of each commit,
+by turns. Prints the median seconds of each, start and validation included, and the median ratio of
+the pairs.
 """
 
 import re
@@ -18,7 +18,7 @@ PAIRS = 3
 
 
 def stage(name: str, folder: Path) -> float:
-    """Seconds."""
+    """Runs a stage; returns its seconds."""
     began = time.perf_counter()
     command = [sys.executable, "-m", f"stages.{name}"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)

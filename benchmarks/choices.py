@@ -1,7 +1,8 @@
 """What single choices buy: `python -m benchmarks.choices` (a quarter of an hour).
 
-Milliseconds of a training step without each, and with it. Settings of the memory allocator and of
-numerics belong to a process, so that pairs of processes take turns; the others take turns in one.
+Prints the milliseconds of a training step without each choice and with it. The memory allocator and
+the numerics are set for a whole process, so those rows compare two processes, which take turns. The
+other rows take turns in one process.
 """
 
 import statistics
@@ -24,7 +25,7 @@ IMAGES = 6_400
 
 
 class TorchsAdamW:
-    """torch.optim.AdamW in the place of the project's."""
+    """torch.optim.AdamW instead of the project's optimizer."""
 
     def __init__(self, run: Run):
         self.inner = torch.optim.AdamW(run.model.parameters(), weight_decay=0.0, fused=True)

@@ -18,7 +18,7 @@ from vae.training.run import Run
 
 
 def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
-    """Median seconds of each, taking turns."""
+    """Median seconds of each function. They take turns."""
     seconds = ([], [])
     for _ in range(rounds):
         for function, times in zip((first, second), seconds, strict=True):
@@ -29,8 +29,8 @@ def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, fl
 
 
 def products_and_adam(run: Run, batch_size: int) -> Callable[[], None]:
-    """A function that does the matrix products of one step, on inputs of the right shapes that are
-    there already, and fused Adam.
+    """A function that does only the matrix products of one step and fused Adam. Its inputs have the
+    right shapes and exist beforehand.
     """
     first, *others = (
         module for module in run.model.modules() if isinstance(module, torch.nn.Linear)
@@ -78,9 +78,9 @@ def step(batch_size: int, portable: bool) -> tuple[float, float]:
 
 @torch.no_grad()
 def bound(draws: int) -> tuple[float, float, float]:
-    """Milliseconds a draw of the importance-weighted bound on all test images (the one encoding
-    that all draws share included), and of the decoder's matrix products for them; megabytes
-    that the bound takes above model and data.
+    """What a draw of the importance-weighted bound on all test images costs: milliseconds with its
+    share of the encoding, milliseconds of the decoder's matrix products alone, and the megabytes
+    that the bound needs besides model and data.
     """
     start("cpu", "evaluate.device")
     pixels = load_images("data/test.safetensors").pixels

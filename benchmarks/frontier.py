@@ -38,7 +38,7 @@ PUBLISHED = {  # stochastic pixels: nats, and where they stand
 
 
 def run(name: str, seed: int, alone: bool) -> dict:
-    """Trains and measures a preset in a clone, which is thrown away."""
+    """Trains and measures a preset in a temporary clone."""
     params = preset(name, [f"train.seed={seed}"]).model_dump()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "project")
@@ -68,7 +68,7 @@ def processor() -> str:
 
 
 def rows() -> dict[str, list[dict]]:
-    """The results of each preset, by seed; presets by pixels and by time."""
+    """Each preset's results in the order of their seeds. Presets are sorted by pixels and time."""
     results = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
     its = {
         name: sorted((r for r in results if r["preset"] == name), key=lambda result: result["seed"])
@@ -87,7 +87,7 @@ def timed(its: list[dict]) -> dict:
 
 
 def in_words(values: list[float]) -> str:
-    """−81.12, or the mean and the range of several seeds."""
+    """A value such as −81.12; of several seeds, their mean and range."""
     mean = sum(values) / len(values)
     text = f"{mean:.2f}"
     if len(values) > 1:

@@ -1,4 +1,4 @@
-"""This project's training, an epoch at a time, as `dvc repro` runs it; and its presets."""
+"""Training as `dvc repro` does it, an epoch at a time, and the presets' parameters."""
 
 from collections.abc import Callable, Sequence
 from pathlib import Path

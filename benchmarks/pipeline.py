@@ -23,8 +23,8 @@ def seconds(*command: str, cwd: Path) -> float:
 
 
 def overhead() -> tuple[float, float, float]:
-    """Seconds of `dvc repro` in a fresh copy whose stages have next to nothing to do, of `dvc
-    repro` when nothing changed, and of `dvc version` (medians, taking turns).
+    """Median seconds of `dvc repro` in a fresh copy whose stages have next to nothing to do, of
+    `dvc repro` when nothing changed, and of `dvc version`. They take turns.
     """
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder, "project")
@@ -47,7 +47,7 @@ def overhead() -> tuple[float, float, float]:
 
 
 def peak_megabytes(stage: str, importance_samples: int = 20) -> float:
-    """Of one stage on the real data, for one epoch, in a copy that is thrown away."""
+    """Peak memory of one stage on the real data, for one epoch, in a temporary copy."""
     with tempfile.TemporaryDirectory() as folder:
         for name in "stages", "vae", "data", "models":
             shutil.copytree(name, Path(folder, name))

@@ -1,7 +1,7 @@
-"""From where on several processes pay: `python -m benchmarks.processes` (ten minutes).
+"""When several processes pay: `python -m benchmarks.processes` (ten minutes).
 
-Seconds of an epoch of `python -m stages.train` in a worktree of HEAD, by one process that uses all
-threads and by two, which share them. Validation and checkpoint are in them.
+Prints the seconds of an epoch of `python -m stages.train` in a worktree of HEAD, with validation
+and checkpoint: of one process that uses all threads, and of two that share them.
 """
 
 import os
@@ -25,7 +25,7 @@ BATCHES = 128, 1024
 
 
 def seconds(folder: Path, model: dict, batch: int, shards: int, processes: int) -> float:
-    """Of an epoch."""
+    """Seconds of an epoch."""
     path = folder / "params.yaml"
     params = yaml.safe_load(path.read_text())
     params["model"] |= {"network": "mlp", "hidden_dims": [512, 64], "latent_dim": 12} | model

@@ -1,7 +1,8 @@
 """The bound by the encoder's proposals and by better ones: `python -m benchmarks.proposals`.
 
-Of the model in models/ and 500 validation images, evenly; a few minutes. The bound can only rise
-towards log p(x): of two proposals, the one with the higher bound is nearer to it.
+Measures the model in models/ on 500 validation images, taken evenly, in a few minutes. The bound
+can only rise towards log p(x), so that of two proposals the one with the higher bound is nearer to
+it.
 """
 
 import time

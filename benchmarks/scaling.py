@@ -1,8 +1,8 @@
 """How time and memory grow with the work: `python -m benchmarks.scaling` (about two minutes).
 
-Draws docs/scaling.png. Each point is a process of its own: the median time of seven repetitions,
-and the peak memory of the process. Dashed: growth in proportion to the work, through the last
-point.
+Draws docs/scaling.png. Each point comes from a process of its own: the median time of seven
+repetitions, and the peak memory. The dashed lines grow in proportion to the work and go through the
+last point.
 """
 
 import resource
@@ -23,8 +23,8 @@ REPETITIONS = 7
 
 
 def measure(what: str, size: int) -> tuple[float, float]:
-    """Seconds of 2,048 training images (an epoch of them, or the bound of 2,048 test images), and
-    the peak memory of this process in MB.
+    """Seconds for 2,048 images (an epoch of training, or the bound of test images), and the peak
+    memory of this process in MB.
     """
     from dataclasses import replace
 

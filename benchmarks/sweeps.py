@@ -1,8 +1,8 @@
 """What a sweep costs beside its experiments: `python -m benchmarks.sweeps`.
 
-Takes some minutes. Run it where HEAD has an experiment. Its Git objects are weighed; a thousand
-others, each with as many random bytes, are put into a bare clone, which a Git server on the
-loopback serves.
+It takes some minutes. Run it in a repository whose HEAD has an experiment. It adds up the size of
+the experiment's Git objects, puts a thousand others with as many random bytes into a bare clone,
+and serves that clone by a Git server on the loopback interface.
 """
 
 import argparse
@@ -28,7 +28,7 @@ DVC = sys.executable, "-m", "dvc"
 
 
 def seconds(what: Callable[[], object], times: int = 1) -> float:
-    """The median."""
+    """The median seconds."""
     taken = []
     for _ in range(times):
         began = time.perf_counter()
@@ -51,7 +51,7 @@ def experiment() -> str:
 
 
 def weigh(ref: str) -> int:
-    """Prints, and returns, the bytes that an experiment adds to Git; prints those of its data."""
+    """Returns the bytes that an experiment adds to Git. Prints them and those of its data."""
     objects = git("rev-list", "--objects", "--disk-usage", "HEAD.." + ref)
     number = len(git("rev-list", "--objects", "HEAD.." + ref).splitlines())
     before, after = (_data(git("show", f"{commit}:dvc.lock")) for commit in ("HEAD", ref))
@@ -145,8 +145,8 @@ def push(folder: Path, url: str, ref: str) -> None:
 
 
 def data(size: int) -> None:
-    """Times `dvc push` of one file of `size` bytes to a folder, and `dvc version`, which does
-    nothing.
+    """Times `dvc push` of one file of `size` bytes to a folder. For comparison, times `dvc
+    version`, which does nothing.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Path(folder, "project")

@@ -1,4 +1,4 @@
-"""How long the usual loop trains for its test ELBO, and how long the preset `fast` does.
+"""How long the usual loop trains for its test ELBO, and how long the preset `fast` trains for it.
 
 The usual loop takes 15 epochs at 32 images a step, with the defaults' network, a Gaussian posterior
 and KL weight 1.
@@ -27,7 +27,7 @@ def test_elbo(model: VAE) -> float:
 
 
 def as_ours(usual: UsualGaussianVAE) -> VAE:
-    """The same function as a VAE of this project, whose two heads are one layer."""
+    """The same model as a VAE of this project, in which one layer makes both heads."""
     state: dict[str, Tensor] = {
         f"{part}.{name}": tensor
         for part in ("encoder", "decoder")

@@ -1,7 +1,7 @@
 """What we tried on a preset and left out, kept here so that docs/ablation.md can be printed again.
 
-Priors of more kinds, which `model.prior` takes once this module is imported; and changes of a run
-by name.
+Importing this module adds priors that `model.prior` then accepts. TRIED has changes of a run, by
+name.
 """
 
 from collections.abc import Callable
@@ -22,7 +22,7 @@ from vae.training.run import Run
 
 
 class FlowPrior(Prior):
-    """The mixture's draws, bent by a flow as a posterior's are."""
+    """A flow bends the mixture's draws, as another bends those of a posterior."""
 
     def __init__(self, latent_dim: int):
         super().__init__()
@@ -64,8 +64,8 @@ class LevelsPrior(Prior):
 
 
 class VampPrior(Prior):
-    """The mean of the posteriors of images that are learned (Tomczak & Welling 2018,
-    arXiv:1705.07120): as many as a batch has, and of a Gaussian posterior.
+    """The mixture of the Gaussian posteriors of learned images, as many as a batch has (Tomczak &
+    Welling 2018, arXiv:1705.07120).
     """
 
     IMAGES = 128
@@ -97,7 +97,7 @@ PRIORS |= {
 
 @dataclass(frozen=True)
 class Shifted(Images):
-    """Training images of which half are moved by a pixel, to any of eight sides."""
+    """Moves half of the training images by one pixel, in any of eight directions."""
 
     def binary(self, generator: torch.Generator) -> Tensor:
         images = super().binary(generator).view(-1, 28, 28)

@@ -1,8 +1,8 @@
 """The training loop that most public VAE examples have, on this project's network and data.
 
-DataLoader over a tensor, the encoder run once for each head as in the original, sigmoid + BCELoss,
-Adam as it comes. Its mathematics is the correct one of vae/model/objectives.py, so that both loops
-do the same work; only how they do it differs.
+It has a DataLoader over a tensor, runs the encoder once for each head as the original does, and
+uses sigmoid, BCELoss and plain Adam. Its mathematics is the correct one of vae/model/objectives.py,
+so both loops do the same work in different ways.
 """
 
 import torch

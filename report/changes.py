@@ -57,7 +57,7 @@ def _url(text: str) -> str:
 
 
 def _resolve(name: str) -> str:
-    """The commit of that name. Raises UserError if there is none, or no repository."""
+    """The commit of that name. Raises UserError if there is no such commit or no repository."""
     if not Path(".git").exists():
         raise UserError(
             "there is no Git repository here, and so no commit to compare with.\n"
@@ -73,9 +73,9 @@ def _resolve(name: str) -> str:
 
 
 def _compare(name: str, base: str) -> tuple[dict[str, File], dict[str, File]]:
-    """All metrics by file, and the parameters that differ, by file.
+    """All metrics, and the parameters that differ, each by file.
 
-    Raises UserError if some cannot be read now, or there are no metrics before.
+    Raises UserError if some cannot be read now, or if the other commit has no metrics.
     """
     logging.getLogger("dvc").setLevel(logging.ERROR)  # its warnings are raised here
     try:
@@ -101,7 +101,7 @@ def _compare(name: str, base: str) -> tuple[dict[str, File], dict[str, File]]:
 
 
 def _reason(error: Exception | dict[str, Exception]) -> str:
-    """Of all that DVC could not read, or of the first file of several, in one line."""
+    """Why DVC could not read something, in one line; of several files, the first."""
     if isinstance(error, dict):
         path, error = next(iter(error.items()))
         reason = error.strerror if isinstance(error, OSError) else error
@@ -119,7 +119,7 @@ def _params(files: dict[str, File]) -> str:
 
 
 def _pictures(base: str, images: str | None) -> str:
-    """The pictures in Git that differ, linked as far as they are committed."""
+    """The pictures in Git that differ. Those that are committed are links."""
     *found, _ = git("diff", "--name-status", "--no-renames", "-z", base, "--", PICTURES).split("\0")
     states = dict(zip(found[1::2], found[::2], strict=True))
     if not states:

@@ -1,7 +1,6 @@
-"""The page's charts, as plotly's figures; their colours come with the page (charts.js).
+"""The page's charts, as plotly figures. Their colours come from the page (charts.js).
 
-Titles are the page's own. Whatever text a figure holds, plotly reads it as a little HTML: names
-are escaped here.
+The page writes the titles. plotly reads every text in a figure as HTML, so names are escaped here.
 """
 
 import html
@@ -20,7 +19,7 @@ Rows = Sequence[dict]
 
 
 def training(rows: Rows, part: str) -> go.Figure:
-    """part: elbo, reconstruction or kl, of the training and the validation images, by epoch."""
+    """The ELBO or a part of it (reconstruction, kl) by epoch, of training and validation images."""
     figure = _figure("epoch", NATS)
     for split in "train", "validation":
         values = [row[f"{split}_{part}"] for row in rows]
@@ -48,7 +47,7 @@ def bounds(rows: Rows) -> go.Figure:
 
 
 def units(rows: Rows) -> go.Figure:
-    """The KL of each latent dimension, largest first; the active ones in a colour of their own."""
+    """The KL of each latent dimension, largest first. Active ones have a colour of their own."""
     figure = _figure("latent dimension", "nats per image")
     rows = sorted(rows, key=lambda row: -row["kl"])
     for name, is_active in ("active", True), ("inactive", False):
@@ -80,15 +79,15 @@ def comparison(experiments: Sequence[Experiment]) -> go.Figure:
 
 
 def lowest(values: Sequence[float]) -> float:
-    """Where an axis may begin, so that one absurd value does not press the others together: four
-    times as far below the best as the median is.
+    """Where an axis may begin: four times as far below the best value as the median is. So one
+    absurd value does not press the others together.
     """
     best = max(values)
     return best - 4 * max(best - statistics.median(values), 1.0)
 
 
 def _dots(names: Sequence[str], lines: Sequence[tuple[str, str, Rows]]) -> go.Figure:
-    """A dot with its error for each row and line (name, metric, rows), best read from the left."""
+    """A dot with its error bar for each row, in a line of dots for each (name, metric, rows)."""
     figure = _figure(NATS, "")
     places = list(range(len(names)))  # by number, since two experiments can have one name
     for line, metric, rows in lines:

@@ -1,9 +1,10 @@
 """How metrics differ between two commits, and which differences their errors cannot explain.
 
-A difference counts as beyond the errors where it exceeds 2·√(a² + b²), a and b being the standard
-errors before and now. That is for independent means. These are not independent: both models saw
-the same test images, and an image that is hard for one is hard for the other, so that the
-difference's own error is smaller. The rule misses differences rather than making them up.
+A difference is beyond the errors if it exceeds 2·√(a² + b²), where a and b are the standard errors
+before and now. The rule is meant for independent means. These are not independent: both models are
+measured on the same test images, and an image that is hard for one is hard for the other. The true
+error of the difference is therefore smaller, and the rule misses differences rather than inventing
+them.
 """
 
 import math
@@ -37,13 +38,13 @@ def metrics_table(files: dict[str, File]) -> str:
 
 
 def _names(file: File) -> list[str]:
-    """The metrics of a file, those that have an error first, without the errors themselves."""
+    """The metrics of a file without the errors. Metrics that have an error come first."""
     errors = {f"{name}_stderr" for name in file}
     return sorted(file.keys() - errors, key=lambda name: (f"{name}_stderr" not in file, name))
 
 
 def _metric(file: File, name: str) -> str:
-    """The cells before, now, difference, and what the errors say of it."""
+    """The cells of a row: before, now, the difference, and whether it exceeds the errors."""
     before, now = file[name]["old"], file[name]["new"]
     if not (is_number(before) and is_number(now)):
         return f"{cell(before)} | {cell(now)} | | "
@@ -72,6 +73,6 @@ def is_beyond(difference: float, error: float) -> bool:
 
 
 def _differs(file: File, name: str) -> bool:
-    """Whether a condition of the measurement does; early commits did not record them."""
+    """Whether a condition of the measurement differs. Early commits did not record conditions."""
     before, now = file.get(name, {}).get("old"), file.get(name, {}).get("new")
     return None not in (before, now) and before != now

@@ -68,14 +68,14 @@ def select(rows: list[dict], parameters: list[str]) -> list[Experiment]:
 
 
 def comparable(experiments: list[Experiment]) -> list[Experiment]:
-    """Those with metrics of the same images as the first's, which is the workspace's: numbers of
-    another data set, or another binarization, mean something else.
+    """The experiments that were measured on the same images as the first, the workspace's. Numbers
+    of another data set or binarization mean something else.
     """
     return [one for one in experiments if one.metrics and one.images == experiments[0].images]
 
 
 def differences(experiments: list[Experiment]) -> list[str]:
-    """How each test ELBO differs from the first's, and whether that exceeds the errors."""
+    """How each test ELBO differs from the first, and whether the difference exceeds the errors."""
     return [_difference(one, experiments[0]) for one in experiments]
 
 
@@ -107,7 +107,7 @@ def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) ->
 
 
 def _cell(row: dict, file: str, name: str) -> float | str | None:
-    """DVC names a column after its file too where another file has the name."""
+    """DVC adds the file to the name of a column if another file has a column of that name."""
     return row.get(name, row.get(f"{file}:{name}"))
 
 

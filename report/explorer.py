@@ -1,4 +1,4 @@
-"""What the page needs to run the decoder by itself, and latents to start from."""
+"""What the page needs to run the decoder, and latents to start from."""
 
 import math
 from collections.abc import Sequence

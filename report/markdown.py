@@ -1,4 +1,4 @@
-"""Cells of a table in GitHub's Markdown."""
+"""Tables in GitHub's Markdown."""
 
 import json
 import math
@@ -12,19 +12,19 @@ def is_number(value: object) -> bool:
 
 
 def number(value: float, sign: str = "") -> str:
-    """Whole numbers as they are, others to 1e-4, which is what the metrics have."""
+    """Whole numbers as they are, others to 1e-4, as the metrics are rounded."""
     return f"{value:{sign},{'d' if isinstance(value, int) else '.4f'}}".replace("-", "−")
 
 
 def cell(value: object) -> str:
-    """A value that DVC read; empty for None, which stands for one that is not there."""
+    """A value that DVC read. None stands for a missing value and gives an empty cell."""
     if value is None:
         return ""
     return number(value) if is_number(value) else code(value)
 
 
 def code(value: object) -> str:
-    """Any value as code: nothing in it is Markdown, HTML, a link or a mention of someone."""
+    """Any value as code, so that nothing in it acts as Markdown, HTML, a link or a mention."""
     text = value if isinstance(value, str) else json.dumps(value)
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     safe = re.sub(r"[^A-Za-z0-9 ,]", lambda letter: f"&#{ord(letter[0])};", text)
@@ -32,6 +32,6 @@ def code(value: object) -> str:
 
 
 def table(header: list[str], rows: list[str]) -> str:
-    """The rows are written already, with a | between two cells."""
+    """A table of rows whose cells are already joined by |."""
     lines = [" | ".join(header), " | ".join("---" for _ in header), *rows]
     return "\n".join(f"| {line} |" for line in lines)

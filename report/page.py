@@ -1,4 +1,4 @@
-"""The page as one text: everything that it shows and runs is inside."""
+"""The page as one text, which contains everything that it shows and runs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ HERE = Path(__file__).parent
 
 
 def render(**content: object) -> str:
-    """page.html with `content`, all of it escaped. Styles and scripts go in as they are."""
+    """Fills page.html with `content`, escaped. Styles and scripts go in unchanged."""
     environment = Environment(
         loader=FileSystemLoader(HERE), autoescape=True, undefined=StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -23,5 +23,5 @@ def render(**content: object) -> str:
 
 
 def number(value: float, digits: int = 2) -> str:
-    """With a minus sign that is one, and thousands apart."""
+    """A number with a real minus sign and separated thousands."""
     return f"{value:,.{digits}f}".replace("-", "−")

@@ -23,11 +23,11 @@ RESHAPE = {  # they keep the order of the numbers
 
 
 class CannotRun(Exception):
-    """Why decoder.js cannot run a decoder, as the end of a sentence."""
+    """decoder.js cannot run a decoder. The message says why, as the end of a sentence."""
 
 
 class Tracer(fx.Tracer):
-    """Takes this project's linear layer for one operation, as torch's own layers are."""
+    """Treats this project's linear layer as one operation, like torch's own layers."""
 
     def is_leaf_module(self, module: nn.Module, name: str) -> bool:
         return isinstance(module, Linear) or super().is_leaf_module(module, name)
@@ -92,7 +92,7 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
 
 
 def _adds_alike(node: fx.Node, shapes: list[torch.Size]) -> bool:
-    """Whether the node has two tensors of one shape, and no other argument."""
+    """Whether the node has exactly two arguments, both tensors of the same shape."""
     return len(shapes) == len(node.args) + len(node.kwargs) == 2 and shapes[0] == shapes[1]
 
 

@@ -1,4 +1,4 @@
-"""The last words of `make repro`: what came out, and where to look: `python -m report.result`."""
+"""Prints the test ELBO, the bound and where to look, as the end of `make repro`."""
 
 import json
 from pathlib import Path

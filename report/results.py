@@ -1,4 +1,4 @@
-"""What the pipeline has written, as the page shows it: numbers, tables and pictures."""
+"""Reads the numbers, tables and pictures that the pipeline has written."""
 
 import base64
 import csv
@@ -47,8 +47,9 @@ def load_metrics() -> dict[str, float]:
 
 
 def load_table(name: str) -> list[dict[str, float | str]]:
-    """The rows of plots/<name>.csv, numbers but for a column `split`. Raises UserError if the file
-    is missing, empty or damaged.
+    """The rows of plots/<name>.csv. All values are numbers, except in a column `split`.
+
+    Raises UserError if the file is missing, empty or damaged.
     """
     path = Path(f"plots/{name}.csv")
     try:
@@ -64,8 +65,10 @@ def load_table(name: str) -> list[dict[str, float | str]]:
 
 
 def load_pictures() -> tuple[dict[str, Picture], list[Picture]]:
-    """The pictures in plots/ by name, those of every project first; and those of plots/epochs/ in
-    the order of the epochs. Raises UserError if one is damaged, or one of every project missing.
+    """The pictures in plots/ by name, with the pipeline's own first, and those in plots/epochs/ in
+    the order of the epochs.
+
+    Raises UserError if a picture is damaged, or if one of the pipeline's is missing.
     """
     others = sorted({path.stem for path in Path("plots").glob("*.png")} - set(PICTURES))
     pictures = {name: _picture(Path(f"plots/{name}.png")) for name in [*PICTURES, *others]}

@@ -1,4 +1,4 @@
-"""Sweeps over machines: every combination of parameter values is an experiment of DVC's.
+"""Sweeps over machines: each combination of parameter values is a DVC experiment.
 
 `python -m sweeps --help`; docs/sweeps.md.
 """

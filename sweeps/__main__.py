@@ -1,4 +1,4 @@
-"""Runs an experiment of DVC's for each combination of parameter values, on many workers."""
+"""Runs a DVC experiment for each combination of parameter values, on many workers."""
 
 import argparse
 import re
@@ -73,7 +73,7 @@ def arguments() -> argparse.Namespace:
 
 
 def connect(chosen: argparse.Namespace) -> Callable[[int], AbstractContextManager]:
-    """What starts, or finds, workers for so many experiments."""
+    """A context that starts or finds workers for so many experiments."""
 
     def connected(experiments: int) -> AbstractContextManager:
         from sweeps import cluster  # not before it is needed: --list and --run do without Dask

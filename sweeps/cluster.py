@@ -1,4 +1,4 @@
-"""Dask: workers on this machine, or a scheduler whose workers are on any."""
+"""Dask workers on this machine, or a scheduler whose workers are anywhere."""
 
 import ipaddress
 import os
@@ -32,7 +32,7 @@ SETTINGS = {
 
 @contextmanager
 def workers_here(number: int) -> Iterator[Client]:
-    """`number` worker processes, which end with this process however it ends.
+    """`number` worker processes. They end with this process, however it ends.
 
     They speak TLS with a certificate of their own: whoever reaches a scheduler can run code on
     it, and other users of this machine reach its loopback.
@@ -54,7 +54,7 @@ def workers_here(number: int) -> Iterator[Client]:
 
 
 def check_address(address: str) -> None:
-    """Raises UserError unless `address` is TLS, or stays on this machine."""
+    """Raises UserError unless `address` uses TLS or stays on this machine."""
     try:
         parts = urlsplit(address)
         host, port = parts.hostname, parts.port
@@ -108,8 +108,8 @@ def scheduler(address: str, ca: str | None, cert: str | None, key: str | None) -
 
 
 def _check_project(client: Client, address: str) -> None:
-    """Raises UserError if the scheduler or a worker cannot import this package: such a worker
-    would leave at the first experiment, without a word.
+    """Raises UserError if the scheduler or a worker cannot import this package. Such a worker would
+    silently leave at the first experiment.
     """
     try:
         client.run_on_scheduler(exec, "import sweeps.work")
@@ -126,9 +126,10 @@ def _check_project(client: Client, address: str) -> None:
 def drive(
     client: Client, exchange: Exchange, experiments: Sequence[Experiment]
 ) -> Iterator[Outcome]:
-    """The outcome of each experiment, as they come.
+    """The outcome of each experiment, in the order in which they end.
 
-    Dask runs an experiment again if its worker died, up to four times; not if it failed.
+    If a worker dies, Dask runs its experiment again, up to four times. An experiment that fails is
+    not run again.
     """
     futures = {
         client.submit(work, exchange, experiment, key=experiment.name): experiment

@@ -42,7 +42,7 @@ def head() -> str:
 
 
 def here(commit: str) -> Exchange:
-    """This repository itself, and its cache: nothing needs to be set up."""
+    """Uses this repository and its cache, so that nothing needs to be set up."""
     with _repository() as repo:
         return Exchange(commit, git=os.getcwd(), cache=os.path.abspath(repo.cache.local_cache_dir))
 

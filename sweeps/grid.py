@@ -1,4 +1,4 @@
-"""The experiments of a sweep: each combination of the values given, checked before any work."""
+"""The experiments of a sweep: one for each combination of values, checked before any work."""
 
 import copy
 import hashlib
@@ -32,8 +32,8 @@ class Experiment:
 
 
 def grid(settings: Sequence[str], prefix: str, commit: str) -> list[Experiment]:
-    """An experiment for each combination of the lists and ranges in `settings`, which mean what
-    they mean to `dvc exp run --queue -S`.
+    """One experiment for each combination of the lists and ranges in `settings`, which are written
+    as for `dvc exp run --queue -S`.
 
     Its name says what it is: `prefix` and a digest of the commit and of all parameters. So it is
     the same on each machine and in each run, however the settings are ordered or written.
@@ -56,7 +56,7 @@ def grid(settings: Sequence[str], prefix: str, commit: str) -> list[Experiment]:
 
 
 def _combinations(settings: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """Each with one value a parameter."""
+    """The combinations, with one value for each parameter."""
     values: dict[str, list[str]] = {}
     for setting in settings:
         name, texts = _values(setting)
@@ -105,7 +105,7 @@ def _checked(defaults: dict, overrides: Sequence[str]) -> Params:
 
 
 def _refused(content: dict) -> Params:
-    """Raises the Refusal with which the stages would refuse `content`."""
+    """Raises the Refusal that the stages would raise for `content`."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "params.yaml")
         path.write_text(json.dumps(content))  # which is YAML too

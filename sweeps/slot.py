@@ -24,13 +24,13 @@ from vae.common.git import NEVER_ASK, git
 
 
 def folder() -> Path:
-    """Where a machine keeps its slots, their logs and, without a shared one, their cache."""
+    """Where a machine keeps its slots, their logs and, unless it is shared, their cache."""
     cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     return Path(os.environ.get("SWEEPS_FOLDER") or Path(cache, "mnist-vae", "sweeps")).absolute()
 
 
 def checkpoints() -> Path:
-    """Where training goes on from, whichever slot it stopped in."""
+    """Where checkpoints are kept, so that training continues in any slot."""
     return Path(os.environ.get("SWEEPS_CHECKPOINTS") or folder() / "checkpoints").absolute()
 
 
@@ -65,7 +65,7 @@ class Slot:
 
 
 def _reason(output: str) -> str:
-    """The error of a stage, or else of DVC or Git, in the output of a command."""
+    """The error message of a stage, or else of DVC or Git, in the output of a command."""
     lines = [line.strip() for line in output.splitlines() if line.strip()]
     for start in "error: ", "ERROR: ", "fatal: ":
         for i, line in enumerate(lines):

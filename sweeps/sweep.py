@@ -1,4 +1,4 @@
-"""The driver: finds what is missing, has it run, and collects the results."""
+"""The driver finds which experiments are missing, has them run, and collects their results."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def _run(
     missing: Sequence[Experiment],
     connect: Callable[[int], AbstractContextManager],
 ) -> set[str]:
-    """The names of the experiments that succeeded; a line for each, and a bar for all."""
+    """The names of the experiments that succeeded. Prints a line for each, and a progress bar."""
     succeeded = set()
     with (
         connect(len(missing)) as client,

@@ -1,7 +1,7 @@
-"""What a worker does: one experiment, from the clone to the published result.
+"""A worker runs one experiment, from the clone to the published result.
 
-It may be done twice, by two workers at once even, and the result stands once: a lost connection
-makes Dask start a task anew while the first still runs.
+Two workers may run the same experiment, even at once, because Dask starts a task anew when it loses
+a connection while the first may still run. The result is published once.
 """
 
 import json
@@ -54,8 +54,8 @@ def _run(slot: Slot, experiment: Experiment) -> float:
 
 
 def publish(slot: Slot, exchange: Exchange, ref: str) -> None:
-    """Puts the slot's experiment where others find it; its data first, so that nobody finds an
-    experiment without it.
+    """Publishes the slot's experiment. Its data goes first, so that nobody finds an experiment
+    without data.
 
     `dvc exp push` sends the reference first, and succeeds when it sent nothing. Here a look at
     the remote decides. The same experiment, run again, has another date, and so another commit;
@@ -83,7 +83,7 @@ def publish(slot: Slot, exchange: Exchange, ref: str) -> None:
 
 
 def _compare(slot: Slot, exchange: Exchange, ours: str, ref: str, theirs: str) -> None:
-    """Raises UserError if the published result is another than ours."""
+    """Raises UserError if the published result differs from ours."""
     if theirs == ours:
         return
     git("fetch", "--quiet", exchange.git, ref, folder=slot.clone)

@@ -1,6 +1,6 @@
-"""Prints a digest of a few steps of each combination of one of KINDS, as JSON.
+"""Prints a digest of a few steps for each combination of one of KINDS, as JSON.
 
-Run as: python -m tests.bits mlp. Two machines, or two settings of one, must print the same.
+Run it as: python -m tests.bits mlp. Two machines, or two settings of one, must print the same.
 """
 
 import hashlib
@@ -34,7 +34,7 @@ def digest(*tensors: torch.Tensor) -> str:
 
 
 def combination(model: dict, batch: int, draws: int, gradient: str) -> str:
-    """Three steps of training, two draws of the bound, and new images."""
+    """Trains three steps, takes two draws of the bound, and samples images."""
     settings = params(
         model, batch_size=batch, importance_samples=draws, gradient=gradient, kl_weight=1,
         weight_decay=0.1, schedule="one_cycle",

@@ -26,7 +26,7 @@ def idx(values: torch.Tensor) -> bytes:
 
 @pytest.fixture(scope="session")
 def small_files() -> dict[str, bytes]:
-    """Four IDX files in MNIST's format: a bright square for each digit, in a place of its own."""
+    """Four IDX files in MNIST's format. Each digit is a bright square in a place of its own."""
     random = torch.Generator().manual_seed(0)
     files = {}
     for prefix, count in ("train", TRAIN_IMAGES), ("t10k", TEST_IMAGES):
@@ -86,9 +86,10 @@ def server(small_gzipped):
 
 @pytest.fixture(scope="session")
 def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
-    """A project after `dvc repro`, everything committed. Not to be changed: see `project`.
+    """A project after `dvc repro`, with everything committed. Tests must not change it: see
+    `project`.
 
-    It takes 15 seconds, so that the tests' processes share one.
+    The tests' processes share one, because it takes 15 seconds.
     """
     temporary = tmp_path_factory.getbasetemp()
     if "PYTEST_XDIST_WORKER" in os.environ:
@@ -103,7 +104,7 @@ def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
 
 @pytest.fixture
 def project(reproduced, tmp_path) -> Project:
-    """A reproduced project of the test's own."""
+    """A copy of the reproduced project, which the test may change."""
     shutil.copytree(reproduced.folder, tmp_path / "project", symlinks=True)
     return Project(tmp_path / "project")
 

@@ -22,7 +22,7 @@ STAGES = {
 
 
 def die_before_replacing(path: str) -> None:
-    """This process is killed when it has written the file, and not yet put it in its place."""
+    """Kills this process after it has written the file and before it has put it into its place."""
     replace = os.replace
 
     def replace_or_die(source, target):

@@ -1,4 +1,4 @@
-"""Trains in child processes that are killed at random moments, until one gets to its end.
+"""Trains in child processes and kills them at random moments, until one reaches the end.
 
 Run in a project's folder: python -m tests.kill_training KILLS SEED. Prints a line for each kill:
 the epochs in training.csv when it came, and those the next child says it goes on from.
@@ -18,7 +18,7 @@ CURVES, OUTPUT = Path("plots/training.csv"), Path("output.tmp")
 
 
 def child() -> int:
-    """Starts training in a process of its own; torch is loaded already, which saves seconds."""
+    """Starts training in a fork, in which torch is already loaded. That saves seconds."""
     CURVES.unlink(missing_ok=True)
     OUTPUT.write_text("")
     process = os.fork()

@@ -16,7 +16,7 @@ SMALL = Architecture((20, 10), 3, "gaussian", channels=2)
 
 
 def small_vae(spread: float = 1.5, **architecture) -> VAE:
-    """A VAE with random weights, `spread` times as far from zero as usual, in double precision."""
+    """A VAE in double precision with random weights, `spread` times as large as usual."""
     torch.manual_seed(0)
     model = VAE(replace(SMALL, **architecture)).double()
     with torch.no_grad():
@@ -39,7 +39,7 @@ def prepared(count: int) -> Images:
 
 
 def params(model: dict | None = None, **train) -> Params:
-    """The defaults of params.yaml, but for a small model, and with changes."""
+    """The defaults of params.yaml with a small model and the given changes."""
     content = yaml.safe_load(committed("params.yaml"))
     content["model"] |= {"hidden_dims": [20, 10], "latent_dim": 3, "channels": 2} | (model or {})
     content["train"] |= train

@@ -16,8 +16,8 @@ ROOT = Path(__file__).parent.parent
 
 
 def committed(file: str) -> str:
-    """A file of the last commit, if an experiment was applied since: tests are about the project,
-    not about what someone tried last. Otherwise the file as it is in the workspace.
+    """A file of the workspace, or that of the last commit if an experiment was applied since. Tests
+    are about the project, not about the latest experiment.
     """
 
     def names(text: str) -> list[tuple]:  # DVC writes the file in a layout of its own
@@ -95,7 +95,7 @@ class Project:
         return (self.folder / file).read_bytes()
 
     def outputs(self, stage: str) -> dict[str, bytes]:
-        """Path and content of each file of the stage that is there."""
+        """The content of each file of the stage that exists, by path."""
         paths = [
             path
             for pattern in OUTPUTS[stage]

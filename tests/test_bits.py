@@ -1,4 +1,4 @@
-"""The same bits whatever the number of threads and the instruction set."""
+"""Training gives the same bits with any number of threads and any instruction set."""
 
 import json
 import os

@@ -1,4 +1,4 @@
-"""dvc.yaml and dvc.lock say what the stages are made of."""
+"""dvc.yaml names everything that a stage depends on, and dvc.lock is of the committed files."""
 
 import hashlib
 import json
@@ -19,7 +19,7 @@ TABLES = {
 
 
 def imports(module: str) -> set[str]:
-    """The project's files that a stage's file needs, as its text says."""
+    """The project's files that a stage's file imports, directly or not."""
     found, pending = set(), [f"stages/{module}.py"]
     while pending:
         path = pending.pop()
@@ -54,7 +54,7 @@ def test_a_stage_depends_on_what_it_imports(stage):
 
 
 def listing(folder: Path) -> bytes:
-    """A folder as DVC hashes it."""
+    """DVC's digest of a folder."""
     entries = [
         {
             "md5": hashlib.md5(path.read_bytes()).hexdigest(),
@@ -67,7 +67,7 @@ def listing(folder: Path) -> bytes:
 
 
 def test_the_committed_lock_is_that_of_the_committed_parameters_and_code():
-    """dvc.lock, metrics/ and plots/ in the repository are the default parameters' own."""
+    """dvc.lock, metrics/ and plots/ in the repository belong to the default parameters."""
     lock = yaml.safe_load(committed("dvc.lock"))["stages"]
     params = yaml.safe_load(committed("params.yaml"))
     for stage in lock.values():

@@ -1,4 +1,4 @@
-"""What docs/extending.md says works: its diffs apply, and what they add is a full member."""
+"""The diffs of docs/extending.md apply, and what they add works like the project's own parts."""
 
 import json
 import re

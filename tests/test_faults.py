@@ -1,7 +1,7 @@
-"""What breaks is named in a line or two, nothing is lost, and the next run recovers.
+"""One or two lines name a fault, nothing is lost, and the next run recovers.
 
-Each test of the table injects one fault and looks at the message, the exit code, the outputs,
-which have to stay as they were, and at the run after the fault is gone.
+Each test injects one fault. It checks the message, the exit code, that the outputs stay as they
+were, and the run after the fault is gone.
 """
 
 import json

@@ -1,6 +1,6 @@
-"""Whatever is in a file that a stage reads: it is used, or refused in a line or two.
+"""A stage uses whatever is in a file, or refuses it in one or two lines.
 
-Inputs are made by hypothesis, the same ones each time; how many is bounded, and so is the time.
+hypothesis makes the inputs, the same ones each time. Their number is bounded, and so is the time.
 """
 
 import gzip
@@ -42,7 +42,7 @@ values = some.recursive(
 
 
 def is_used_or_refused(read, *arguments) -> object:
-    """What `read` gives, or None if it refused with one or two lines."""
+    """What `read` returns, or None if it refused with one or two lines."""
     try:
         return read(*arguments)
     except UserError as refusal:

@@ -1,4 +1,4 @@
-"""Experiments in DVC's queue, two at a time, which share the processors by themselves."""
+"""DVC's queue runs two experiments at a time, which share the processors automatically."""
 
 import csv
 import io
@@ -10,7 +10,7 @@ from tests.project import Project
 
 
 def finished(project: Project, names: list[str]) -> dict[str, str]:
-    """The state of each experiment, when none is queued or running."""
+    """Waits until no experiment is queued or running; returns the state of each."""
     for _ in range(240):
         lines = [line.split() for line in project.dvc("queue", "status").splitlines()]
         states = {name: line for line in lines for name in names if name in line}

@@ -1,4 +1,4 @@
-"""The README and the pages of docs/: their Python runs as it stands, and their files exist."""
+"""The Python in README and docs/ runs as printed, and the files that they name exist."""
 
 import re
 

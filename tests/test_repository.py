@@ -1,4 +1,4 @@
-"""What people expect of a repository, and what keeps it true."""
+"""The repository's own files (citation, model card, hooks, container, workflow) are kept true."""
 
 import json
 import re

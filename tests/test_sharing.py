@@ -1,5 +1,5 @@
-"""The commands of docs/sharing.md, as its readers paste them: two people, a Git server, a folder
-and an S3 server, and another project.
+"""The commands of docs/sharing.md run as printed, for two people and another project, with a Git
+server, a folder and an S3 server.
 """
 
 import re
@@ -20,13 +20,13 @@ DOCS = (ROOT / "docs/sharing.md").read_text()
 
 
 class Docs:
-    """The indented blocks of docs/sharing.md by heading, with places of the test's own in them."""
+    """The indented blocks of docs/sharing.md by heading, with the test's own places filled in."""
 
     def __init__(self, **places: str):
         self.places = places
 
     def run(self, person: Project, heading: str, number: int, **env: str) -> str:
-        """Pastes a block after the first one, which says where the repository is."""
+        """Runs a block after the first one, which says where the repository is."""
         pasted = self._block("Sharing results[^\n]*", 0) + self._block(heading, number)
         done = person.run("bash", "-euo", "pipefail", "-c", pasted, **env)
         return done.stdout + done.stderr
@@ -45,7 +45,7 @@ def someone(folder: Path) -> Project:
 
 
 def cloned(person: Project) -> Project:
-    """The clone that they made, in which nothing differs from the last commit."""
+    """The clone that a person made. Nothing in it differs from the last commit."""
     clone = Project(person.folder / "mnist-vae")
     assert clone.run("git", "status", "--porcelain").stdout == ""
     return clone
@@ -53,7 +53,7 @@ def cloned(person: Project) -> Project:
 
 @pytest.fixture
 def server(tmp_path):
-    """A Git server on this machine that takes pushes: its URL, and the folder that it serves."""
+    """A Git server on this machine that accepts pushes: its URL and the folder that it serves."""
     programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True).stdout.strip()
     if shutil.which("git-daemon", path=programs) is None:
         pytest.skip("git-daemon is not installed, which some systems keep apart from git")
@@ -77,7 +77,7 @@ def server(tmp_path):
 
 @pytest.fixture
 def author(project, server) -> Project:
-    """Who has the results, and the server for a Git remote."""
+    """The person who has the results, with the server as Git remote."""
     url, folder = server
     project.run("git", "init", "-q", "--bare", "-b", "main", str(folder / "mnist-vae.git"))
     project.run("git", "remote", "add", "origin", f"{url}/mnist-vae.git")
@@ -144,7 +144,7 @@ def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, server, tm
 
 
 def environment(folder: Path) -> dict[str, str]:
-    """A virtual environment that has what this one has, but not this project; and no network."""
+    """A virtual environment with the packages of this one, but without this project and network."""
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True)
     scheme = {"base": str(folder), "platbase": str(folder)}
     packages = Path(sysconfig.get_path("purelib", "venv", scheme))

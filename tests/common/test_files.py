@@ -1,4 +1,4 @@
-"""Writing a file: in one step, whoever else writes it, and however the writer ends."""
+"""A file is written in one step, whoever else writes it and however the writer ends."""
 
 import os
 import signal

@@ -1,4 +1,4 @@
-"""What is edited while a stage runs is not recorded as what it ran with."""
+"""Files that are edited while a stage runs are not recorded as its inputs."""
 
 import subprocess
 

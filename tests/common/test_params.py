@@ -114,7 +114,7 @@ def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, ch
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
 def test_a_preset_is_made_of_valid_parameters(path, tmp_path, monkeypatch):
-    """And `original` of the defaults."""
+    """The preset `original` has the defaults."""
     (tmp_path / "params.yaml").write_text(committed("params.yaml"))
     monkeypatch.chdir(tmp_path)
     is_default = preset(path) == load_params()

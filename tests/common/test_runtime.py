@@ -1,4 +1,4 @@
-"""The surroundings of a stage: its device, its Python, its home, and who reads what it prints."""
+"""A stage copes with its surroundings: device, Python, home folder, and readers of its output."""
 
 import re
 
@@ -80,7 +80,7 @@ def test_a_user_without_a_home_is_told_what_to_set(project, tmp_path):
 
 
 def test_a_processor_with_other_arithmetic_is_reported_before_any_work(project):
-    """Here that of a processor without AVX2, which torch imitates."""
+    """Here torch imitates a processor without AVX2."""
     done = project.stage("sample", ATEN_CPU_CAPABILITY="default")
     (line,) = done.stderr.splitlines()
     assert re.match(r"this machine's arithmetic \(torch [\d.+\w]+, DEFAULT\) is not that of", line)

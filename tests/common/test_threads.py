@@ -1,4 +1,4 @@
-"""Threads: never more than this process may use, fewer while other stages are at work."""
+"""A stage never uses more threads than it may, and fewer while other stages are at work."""
 
 import os
 import subprocess
@@ -16,8 +16,8 @@ from vae.common.threads import Share, affordable
 
 @pytest.fixture(autouse=True)
 def nobody_else(tmp_path, monkeypatch):
-    """No stage outside the test is counted, nothing limits this process, and torch's threads are
-    afterwards what they were.
+    """Counts no stage outside the test, limits this process by nothing, and restores torch's
+    threads afterwards.
     """
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(threads, "CGROUP", tmp_path)
@@ -29,7 +29,7 @@ def nobody_else(tmp_path, monkeypatch):
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Pretends so many processors, and so many threads that torch starts with."""
+    """Pretends that the machine has so many processors and torch starts with so many threads."""
 
     def pretend(processors: int, asked: int) -> None:
         monkeypatch.setattr("os.cpu_count", lambda: processors)
@@ -41,7 +41,7 @@ def machine(monkeypatch):
 
 @pytest.fixture
 def another_stage():
-    """Starts a process that is counted, and gives a function that ends it."""
+    """Starts a process that counts as a stage. Returns a function that ends it."""
     children = set()
 
     def end(child: int) -> None:
@@ -113,7 +113,7 @@ def test_no_stage_uses_more_threads_than_it_was_asked_to(
 
 
 def run(program: str, folder: Path, **env: str) -> list[str]:
-    """The words that a program prints, which meets other stages in `folder`."""
+    """The words that a program prints. It meets other stages in `folder`."""
     done = subprocess.run(
         [sys.executable, "-c", program], capture_output=True, text=True, check=True,
         env=os.environ | {"TMPDIR": str(folder)} | env,

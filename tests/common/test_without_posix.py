@@ -1,4 +1,4 @@
-"""Without what only POSIX systems have, as on Windows, the pipeline runs, to the same results."""
+"""Without the functions that only POSIX systems have, the pipeline gives the same results."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""Sources of data that are the test's own."""
+"""Sources of data for the tests."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Loads a data set, and compares it with the small files."""
+"""Loads a data set and compares it with the small files."""
 
 from vae.data.datasets import load_dataset
 

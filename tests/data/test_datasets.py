@@ -1,4 +1,4 @@
-"""A data set of one's own, and what is refused."""
+"""A user adds a data set; broken ones are refused."""
 
 import subprocess
 import sys

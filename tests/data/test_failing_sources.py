@@ -1,4 +1,4 @@
-"""Each way in which a source fails is named in a line, and costs nothing else."""
+"""However a source fails, one line names the failure and the next source is asked."""
 
 import gzip
 import http.server
@@ -132,7 +132,7 @@ def test_a_server_that_drips_is_given_up(start, monkeypatch, capfd):
 
 
 def test_a_process_ends_though_a_download_hangs(tmp_path):
-    """Nothing waits for the thread that was left behind."""
+    """The process does not wait for the abandoned thread."""
     program = "from vae.data import sources; sources.FILE_SECONDS = 0.2; sources.from_url({}, 'a')"
     listening = socket.create_server(("127.0.0.1", 0))
     with listening:

@@ -1,4 +1,4 @@
-"""The prepared files, and what is said if one has changed."""
+"""The prepared files are checked when they are read."""
 
 import re
 

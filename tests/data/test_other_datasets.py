@@ -1,4 +1,4 @@
-"""FashionMNIST and KMNIST, of which only the MD5 of each compressed file is published."""
+"""FashionMNIST and KMNIST: only the MD5 of each compressed file is published."""
 
 import gzip
 import hashlib
@@ -19,7 +19,7 @@ OTHERS = pytest.mark.parametrize(
 
 @pytest.fixture
 def published(monkeypatch, server) -> None:
-    """The small files as the others publish them."""
+    """The small files, compressed as these data sets are published."""
     digests = [(name, hashlib.md5(content).hexdigest()) for name, content in server.files.items()]
     for published in torchvision.datasets.FashionMNIST, torchvision.datasets.KMNIST:
         monkeypatch.setattr(published, "resources", digests)

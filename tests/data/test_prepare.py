@@ -1,4 +1,4 @@
-"""What `prepare` makes of the images: the split, and the pixels."""
+"""`prepare` splits the images and makes their pixels binary."""
 
 import pytest
 import torch

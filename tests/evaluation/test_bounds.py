@@ -19,7 +19,7 @@ from vae.training.run import Run
 
 
 def one_dimensional(posterior: str = "gaussian") -> VAE:
-    """Its posterior is near the true one, so that weights vary little."""
+    """A model whose posterior is near the true one, so that weights vary little."""
     model = small_vae(posterior=posterior, latent_dim=1)
     for weights in [model.decoder[-1].weight, *model.head.parameters()]:
         weights.data *= 0.3
@@ -86,7 +86,7 @@ def noise_of_training(model: VAE) -> None:
 
 @pytest.mark.parametrize("stage", [noise_of_evaluation, noise_of_training])
 def test_noise_is_independent_over_images_and_dimensions(monkeypatch, stage):
-    """The original's defect: one scalar an image. Seen from outside: in what the decoder gets."""
+    """The original had one noise scalar an image. The latents that the decoder gets show it."""
     model, latents = small_vae(latent_dim=4).float(), []
     decode = model.decode
     monkeypatch.setattr(model, "decode", lambda z: latents.append(z.detach()) or decode(z))

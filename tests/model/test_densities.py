@@ -1,4 +1,4 @@
-"""Densities: against torch's own, and at the extremes."""
+"""Densities agree with torch's own, also at the extremes."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Nothing is left on the CPU: all runs on fake tensors of another device, which need no GPU.
+"""Every tensor is on the model's device, which fake tensors of another device show without a GPU.
 
 An operation on tensors of two devices raises FakeTensorDeviceMismatchError. The device is CUDA,
 except for a step of training: there autograd asks for the driver, and torch's device `lazy` stands

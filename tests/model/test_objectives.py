@@ -1,4 +1,4 @@
-"""The bounds and their gradients: against torch's own densities, and where they are known."""
+"""The bounds and their gradients agree with torch's densities and with known values."""
 
 import math
 
@@ -21,7 +21,7 @@ double = torch.float64
 
 
 def gradient(model: VAE) -> torch.Tensor:
-    """[parameters]; takes it off the model."""
+    """The model's gradient, [parameters], which is cleared."""
     vector = torch.cat([parameter.grad.flatten() for parameter in model.parameters()])
     model.zero_grad()
     return vector
@@ -147,7 +147,7 @@ def linear_gaussian(latent: int = 2, pixels: int = 16):
 
 @pytest.fixture(autouse=True)
 def sixteen_pixels(request, monkeypatch):
-    """Unit-variance Gaussian pixels in the place of Bernoulli ones, where a test asks for them."""
+    """Replaces the Bernoulli pixels by Gaussian ones of variance 1."""
     if "gaussian" in request.keywords:
         monkeypatch.setattr("vae.model.vae.PIXELS", 16)
         monkeypatch.setattr(

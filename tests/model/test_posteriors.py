@@ -1,4 +1,4 @@
-"""The posterior that a flow bends: its density and its moments are those of its draws."""
+"""The density and the moments of the flow posterior are those of its draws."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""The mixture prior is the density that it says, and draws from it."""
+"""The mixture prior's density is torch's, and its draws come from it."""
 
 import math
 

@@ -1,4 +1,4 @@
-"""Products that agree on Intel's and AMD's processors."""
+"""Matrix products agree on Intel's and AMD's processors."""
 
 import pytest
 import torch

@@ -1,4 +1,4 @@
-"""The model: its posterior, and its file."""
+"""The model, its posterior and its file."""
 
 import json
 import resource

@@ -39,20 +39,20 @@ def browser():
 
 @pytest.fixture(scope="session")
 def seen() -> list[str]:
-    """What pages printed, raised, and asked for other than themselves."""
+    """What pages printed, raised, or requested besides themselves."""
     return []
 
 
 @pytest.fixture(scope="session")
 def opened(browser, seen) -> dict:
-    """Pages by project and width, since opening one takes seconds: tests share them."""
+    """Pages by project and width. Tests share them, because opening one takes seconds."""
     return {}
 
 
 @pytest.fixture
 def visit(browser, seen, opened):
-    """Opens a project's page, of which the test then may do what it likes: it must have asked for
-    nothing but itself, and reported no error. The explorer is where an earlier test left it.
+    """Opens a project's page and checks that it requested nothing but itself and reported no error.
+    The explorer is where an earlier test left it.
     """
 
     def visit(project: Project, width: int = 1280):
@@ -77,7 +77,7 @@ def visit(browser, seen, opened):
 
 
 def report(project: Project) -> None:
-    """What `python -m report` does in the project, without the seconds that imports take."""
+    """Does what `python -m report` does in the project, but saves the seconds for imports."""
     with contextlib.chdir(project.folder), patch.dict(os.environ, project.env):
         main()
 
@@ -118,7 +118,7 @@ def plain(reproduced, tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def large(reproduced, tmp_path_factory) -> Project:
-    """Of a model like the preset strong's, whose prior has its mass at corners at ±5."""
+    """The page of a model like the preset strong's. Its prior has its mass at corners at ±5."""
     model = untrained(Architecture((500, 500), 40, "gaussian", "mixture", residual=True))
     model.prior.means.data = 5 * model.prior.means.data.sign()
     model.prior.log_stds.data.fill_(-5)
@@ -133,8 +133,8 @@ def convolutional(reproduced, tmp_path_factory) -> Project:
 
 @pytest.fixture(scope="session")
 def unusual(reproduced, tmp_path_factory) -> Project:
-    """Wherever the page has text that someone else can choose, it is markup; and there are more
-    pictures than those of every project.
+    """A project with markup wherever other people can choose a text of the page, and with pictures
+    of its own.
     """
     project = copied(reproduced, tmp_path_factory.mktemp("unusual"))
     project.set("mirror: ", f"mirror: https://</script>{IMAGE} #")

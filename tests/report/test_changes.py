@@ -1,4 +1,4 @@
-"""What a pull request is told: which numbers, parameters and pictures changed, and by how much."""
+"""A pull request is told which numbers, parameters and pictures changed, and by how much."""
 
 import contextlib
 import json
@@ -21,7 +21,7 @@ URL = "https://github.com/o/r/raw"
 
 @pytest.fixture
 def changes(project, capsys):
-    """What `python -m report.changes` prints in the project, without the second of imports."""
+    """What `python -m report.changes` prints in the project. Saves the second for imports."""
 
     def changes(*arguments: str) -> str:
         with (
@@ -112,7 +112,7 @@ def test_results_that_cannot_be_compared_are_labelled(project, changes):
 
 @pytest.mark.parametrize(("correlation", "most"), [(0.0, 0.07), (0.9, 0.001)])
 def test_equally_good_models_are_rarely_called_different(correlation, most):
-    """Errors of means over the same images, which are hard for both models alike."""
+    """Both models are measured on the same images, which are hard for both alike."""
     draw = random.Random(0).gauss
     beyond = 0
     for _ in range(2000):

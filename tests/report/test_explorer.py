@@ -1,4 +1,4 @@
-"""The latent explorer: its decoder is Python's, by slider, square, button and key."""
+"""The latent explorer draws what Python's decoder does, by slider, square, button and key."""
 
 import itertools
 import math
@@ -29,7 +29,7 @@ def latents(page) -> list[float]:
 
 
 def shown(page) -> torch.Tensor:
-    """The image's pixels, [784] in 0..255."""
+    """The pixels that the page shows, [784] in 0..255."""
     settled(page)
     pixels = page.evaluate(
         "[...document.getElementById('image').getContext('2d').getImageData(0, 0, 28, 28).data]"
@@ -168,7 +168,7 @@ def test_thirty_frames_a_second(visit, convolutional):
 
 
 class Decoder(nn.Module):
-    """A linear layer from 3 dimensions to an image, and what `rest` does with it."""
+    """A linear layer from 3 dimensions to an image, followed by `rest`."""
 
     def __init__(self, rest):
         super().__init__()

@@ -1,4 +1,4 @@
-"""What the page is made of: experiments as DVC lists them, and files that may be bad."""
+"""The page reads experiments as DVC lists them, and names files that are bad."""
 
 import pytest
 

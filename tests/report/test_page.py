@@ -1,4 +1,4 @@
-"""What the page shows, and that it shows nothing else: no request, no markup of others."""
+"""The page shows the results, makes no request, and runs no markup of others."""
 
 import json
 import re
@@ -103,7 +103,7 @@ def gelu(a: Architecture) -> tuple[nn.Module, nn.Module]:
 
 @pytest.fixture
 def bare(project, monkeypatch) -> Project:
-    """Without Git, and with a decoder that the page cannot run."""
+    """A project without Git whose decoder the page cannot run."""
     monkeypatch.setitem(NETWORKS, "gelu", f"{__name__}:gelu")
     model = untrained(Architecture((), 12, "gaussian", network="gelu"))
     model.save(project.folder / "models/vae.safetensors")

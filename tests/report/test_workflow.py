@@ -1,4 +1,4 @@
-"""The workflow of pull requests: its form, and the scripts in it."""
+"""The workflow of pull requests is well-formed, and its scripts do what they should."""
 
 import json
 import shutil

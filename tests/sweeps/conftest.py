@@ -38,7 +38,7 @@ class Shared:
         return {line.rpartition("/")[2]: line.split()[0] for line in lines}
 
     def server_saw(self) -> list[str]:
-        """Each experiment that came, and whether its data was there."""
+        """Each experiment that was pushed, and whether its data was there before it."""
         return (self.bare / "seen.txt").read_text().splitlines()
 
     def working_on(self, name: str) -> int | None:
@@ -54,7 +54,7 @@ class Shared:
         return path.read_text() if path.exists() else ""
 
     def at_work(self) -> list[str]:
-        """The commands that run in any slot."""
+        """The commands that run in the slots."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             try:
@@ -66,7 +66,7 @@ class Shared:
 
 
 def until(condition, seconds: float = 150):
-    """Waits for a true value of `condition`, and returns it."""
+    """Waits until `condition` returns something true, and returns it."""
     end = time.monotonic() + seconds
     while not (value := condition()):
         assert time.monotonic() < end, "it never came"

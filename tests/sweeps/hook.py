@@ -1,4 +1,4 @@
-"""The Git server's hook: looks whether the data of a new experiment is there already, and kills
+"""The Git server's hook checks that the data of a new experiment is already there, and kills
 workers at moments that only the server knows. Runs as `hook.py pre-receive` and `post-receive`.
 """
 

@@ -1,4 +1,4 @@
-"""Whoever reaches a scheduler runs code on it: loopback or TLS."""
+"""Schedulers use TLS or stay on the loopback, because whoever reaches one can run code on it."""
 
 import pytest
 

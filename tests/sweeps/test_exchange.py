@@ -1,4 +1,4 @@
-"""Where results go: what is missing is said before any work, what is there is never replaced."""
+"""Missing remotes are reported before any work, and published results are never replaced."""
 
 import os
 import subprocess
@@ -15,7 +15,7 @@ from vae.common.git import git
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
-    """An empty DVC project with a Git remote, in which this process works."""
+    """An empty DVC project with a Git remote. This process works in it."""
     for key in "AUTHOR", "COMMITTER":
         monkeypatch.setenv(f"GIT_{key}_NAME", "t")
         monkeypatch.setenv(f"GIT_{key}_EMAIL", "t@t")

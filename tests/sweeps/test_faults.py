@@ -1,4 +1,5 @@
-"""Workers and the driver die at the worst moments, and each experiment stands once, as if not."""
+"""Workers and the driver die at the worst moments, and each experiment is published once all the
+same."""
 
 import csv
 import io
@@ -26,7 +27,7 @@ def kill_in_training(shared: Shared, name: str) -> None:
 
 
 def serial(stages, rate: str) -> dict[str, bytes]:
-    """What the stages give when they run by themselves."""
+    """The results of the stages without a sweep."""
     project = stages.project
     project.run("git", "checkout", "-q", "params.yaml")
     project.set("learning_rate: 0.001", f"learning_rate: {rate}")

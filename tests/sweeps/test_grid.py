@@ -1,4 +1,4 @@
-"""What a sweep is made of: said once, checked before any work."""
+"""A sweep's experiments are named after what they are, and checked before any work."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""A sweep on one machine, without any remote: this repository and its cache serve."""
+"""A sweep on one machine needs no remote: it uses this repository and its cache."""
 
 import csv
 import io

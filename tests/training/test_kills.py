@@ -1,4 +1,4 @@
-"""Killed while it writes, a stage leaves whole files, and the next run does what was to be done."""
+"""A stage that is killed while it writes leaves whole files, and the next run does the rest."""
 
 import pytest
 

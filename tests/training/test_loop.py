@@ -1,4 +1,4 @@
-"""A step and an epoch of training, and what a run hands over."""
+"""Steps and epochs of training, and the model that a run returns."""
 
 from dataclasses import replace
 

@@ -49,7 +49,7 @@ def children(process: int) -> list[int]:
 
 
 def killed(project: Project, processes: int, whom: str) -> str:
-    """Kills the last process, or the one that launched them, after an epoch → what was said."""
+    """Kills the last process, or the launcher, after an epoch. Returns what was printed."""
     training = subprocess.Popen(
         ["python", "-m", "stages.train"], cwd=project.folder, text=True,
         env=project.env | {"TORCHRUN": f"--nproc-per-node={processes}"},

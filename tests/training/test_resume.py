@@ -1,4 +1,4 @@
-"""Training that was stopped goes on, and ends with the bits of training that was not."""
+"""Stopped training goes on, and ends with the bits of training that never stopped."""
 
 import math
 import shutil
@@ -179,7 +179,7 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
 
 
 def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(long):
-    """As of two queued experiments that differ in how they evaluate."""
+    """Two queued experiments may differ only in how they evaluate."""
     command = ["python", "-m", "stages.train"]
     both = [
         subprocess.Popen(command, cwd=long.folder, env=long.env, stderr=subprocess.PIPE, text=True)
