@@ -49,7 +49,7 @@ def main(_: Inputs) -> None:
             )
 
     def measured(name: str, images: int, importance_samples: int) -> Evaluation:
-        """Of so many of the split's images, taken evenly: MNIST's first test images are harder."""
+        """Evaluates so many of the split's images, evenly: MNIST's first test images are harder."""
         pixels = splits[name].binary(generator("cpu", params.seed, f"{name} pixels"))
         pixels = pixels[:: max(1, len(pixels) // images)][:images].to(device)
         stream = generator(device, params.seed, f"{name} evaluation")
@@ -91,7 +91,7 @@ def main(_: Inputs) -> None:
 def draw_pictures(
     model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
 ) -> None:
-    """kl: of each latent dimension."""
+    """kl has the KL of each latent dimension."""
     mean, std, _ = result.posterior
     images = test.pixels.unflatten(1, (28, 28)).float()
     labels = test.labels.tolist()

@@ -1,1 +1,1 @@
-"""What every part uses: parameters, files, errors, the machine, threads, statistics."""
+"""Parameters, files, errors, the machine, threads and statistics, which every part uses."""

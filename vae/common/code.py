@@ -1,7 +1,7 @@
 """The code as it was when a stage started.
 
-`stages` imports this before anything else. torch alone takes seconds to import; without this, an
-edit made meanwhile to a file that Python has already read would be recorded as what ran.
+`stages` imports this before anything else, because torch takes seconds to import. Otherwise an edit
+in these seconds to a file that Python has already read would be recorded as what ran.
 """
 
 import hashlib

@@ -70,8 +70,8 @@ def write_json(path: str | Path, content: Mapping[str, object]) -> None:
 
 
 def write_csv(path: str | Path, rows: Sequence[Mapping[str, object]]) -> None:
-    """Rows of the same keys, which become the header. Written anew and whole, so that a file that
-    grows by a row an epoch can be watched.
+    """Writes rows with the same keys, which become the header. The file is replaced as a whole, so
+    that readers can watch a file that grows by a row each epoch.
     """
     content = io.StringIO()
     writer = csv.DictWriter(content, list(rows[0]), lineterminator="\n")

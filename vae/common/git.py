@@ -1,4 +1,4 @@
-"""What Git says."""
+"""Runs Git."""
 
 import os
 import subprocess

@@ -92,8 +92,8 @@ def keep_freed_memory() -> None:
 
 
 def fingerprint() -> str:
-    """A digest of the operations that portable numerics rest on, in the shapes of a training step:
-    products of matrices, a convolution, the functions of vae/model/densities.py, sums.
+    """A digest of what portable numerics rest on, in the shapes of a training step: matrix
+    products, a convolution, the functions of vae/model/densities.py, and sums.
     """
 
     def numbers(*shape: int) -> torch.Tensor:  # in [−1, 1], the same everywhere
@@ -113,7 +113,7 @@ def fingerprint() -> str:
 
 
 def generator(device: torch.device | str, seed: int, purpose: str) -> torch.Generator:
-    """A random stream of its own for each purpose: nothing drawn for one shifts another."""
+    """A random stream for each purpose, so that no draw for one purpose shifts another."""
     return torch.Generator(device).manual_seed(seed_of(seed, purpose))
 
 

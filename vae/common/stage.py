@@ -39,7 +39,7 @@ class Unfailing(io.FileIO):
 
 
 def unfailing(stream: TextIO | None) -> TextIO:
-    """A stream that writes what `stream` would, and escapes characters that its encoding lacks."""
+    """A stream that writes to `stream` and escapes characters that its encoding lacks."""
     if stream is None:  # closed
         return open(os.devnull, "w", encoding="utf-8")
     buffer = getattr(stream, "buffer", None)

@@ -24,7 +24,7 @@ CGROUP = Path("/sys/fs/cgroup")  # a container finds its own limits here
 
 
 def affordable(processors: int) -> int:
-    """So many processors, or fewer if a container may not keep them all busy; at least one."""
+    """How many of the processors a container may keep busy: all unless it has a limit."""
     for files in ["cpu.max"], ["cpu/cpu.cfs_quota_us", "cpu/cpu.cfs_period_us"]:  # cgroup v2, v1
         with suppress(OSError, ValueError):  # without a limit v2 says "max", v1 says -1
             quota, period = " ".join((CGROUP / file).read_text() for file in files).split()
@@ -95,21 +95,21 @@ _share: Share | None = None
 
 
 def share_processors(portable: bool) -> None:
-    """From now on `adapt_threads` counts this process among the stages at work."""
+    """Counts this process among the stages at work, for `adapt_threads`."""
     global _share
     _share = Share(portable)
     _share.adapt(32)  # what does not ask keeps to its share too
 
 
 def use_one_thread() -> None:
-    """From now on a portable computation keeps to one: its bits depend on their number."""
+    """Keeps a portable computation to one thread, because its bits depend on their number."""
     if _share is not None:
         _share.most = 1
         _share.adapt(32)
 
 
 def adapt_threads(rows: int) -> None:
-    """To be called before work on `rows` rows, as often as one likes: it takes a microsecond.
+    """Call this before work on `rows` rows, as often as you like: it takes a microsecond.
 
     Does nothing before `share_processors`.
     """

@@ -45,7 +45,9 @@ class Images:
         return binarize(self.pixels, generator) if self.intensities else self.pixels
 
     def log_odds(self) -> Tensor:
-        """log p/(1 − p) of each pixel being 1, [784]. Half an image is added to either count."""
+        """log p/(1 − p) for the share p of images in which a pixel is 1, [784]. Half an image is
+        added to each count.
+        """
         ones = self.pixels.sum(0, dtype=torch.int64).tolist()
         ones = [n / 255 if self.intensities else n for n in ones]
         # To seven digits: no two systems' logarithms differ there.

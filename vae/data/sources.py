@@ -43,7 +43,7 @@ class SourceError(Exception):
 
 
 class FileError(SourceError):
-    """Why one file is of no use. The source may have the same file compressed, or plain."""
+    """Why one file is unusable. The source may still have the same file compressed, or plain."""
 
 
 def find(

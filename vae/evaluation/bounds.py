@@ -46,7 +46,7 @@ class Bound:
         return self.total / self.groups
 
     def variance(self) -> Tensor:
-        """Of `mean` over other draws, [N], from how the groups differ; there must be several."""
+        """The variance of `mean` over other draws, [N], estimated from several groups."""
         return (self.square / self.groups - self.mean().square()) / (self.groups - 1)
 
 
@@ -103,7 +103,7 @@ def evaluate(
     posteriors = [model.posterior(block) for block in pixel_blocks]
 
     def draw(terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]) -> Tensor:
-        """`terms`, elbo_terms or log_weights, of all images at one draw of z: [2, N]."""
+        """The `terms` (elbo_terms or log_weights) of all images at one draw of z: [2, N]."""
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=pixels.device, generator=stream)
         adapt_threads(len(pixel_blocks[-1]))
@@ -141,8 +141,8 @@ def evaluate(
 
 
 def units(posterior: Gaussian) -> list[dict[str, float]]:
-    """What each latent dimension carries, from the posteriors of N images [N, latent]: the mean KL
-    of its posterior to N(0, 1), and the variance of its posterior mean over the images.
+    """For each latent dimension, the mean KL of its posterior to N(0, 1), and the variance of its
+    posterior mean over the images. The posteriors are those of N images, [N, latent].
 
     Under a learned prior the KLs do not add up to the model's.
     """
@@ -162,14 +162,14 @@ def variance_over_images(means: Tensor) -> Tensor:
 
 
 def active_units(means: Tensor) -> int:
-    """How many latent dimensions have a posterior mean whose variance over images is above 0.01
+    """How many latent dimensions have a posterior mean with a variance over images above 0.01
     (Burda et al. 2016, section 5.2). means [N, latent].
     """
     return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())
 
 
 def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:
-    """Means over the images and their standard errors, in nats an image; `bound` is one of its."""
+    """Means over the images and their standard errors, in nats. `bound` is one of the result's."""
     elbo, elbo_stderr = mean_and_stderr(result.reconstruction - result.kl)
     log_likelihood, log_likelihood_stderr = mean_and_stderr(bound.mean())
     return {

@@ -25,6 +25,6 @@ def elbo_at_rest(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Ten
 
 
 def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:
-    """Means over images, in nats per image."""
+    """The means over images, in nats per image."""
     terms = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
     return {name: mean_and_stderr(values)[0] for name, values in terms.items()}

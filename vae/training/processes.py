@@ -108,7 +108,7 @@ def is_launched() -> bool:
 def together(params: Train) -> Iterator[Processes]:
     """The processes that torchrun has started, or this one alone.
 
-    What goes wrong in one of them is left for the launcher to say, once.
+    If something goes wrong in one of them, the launcher reports it, once.
     """
     if not is_launched():
         yield ALONE
@@ -143,7 +143,7 @@ def check_count(count: int, shards: int) -> None:
 
 
 def end_with_launcher() -> None:
-    """Otherwise the training of a killed launcher would continue, and would still write files."""
+    """Ends this process with its launcher. Otherwise it would go on training and writing files."""
     if sys.platform == "linux":
         set_parent_death_signal = 1  # of prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
