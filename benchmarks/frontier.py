@@ -128,17 +128,21 @@ def draw(results: dict[str, list[dict]]) -> None:
         axes.plot([minutes[-1]] * len(its), of_seeds, ".", color="tab:blue")
         bounds.append(sum(of_seeds) / len(its))
         axes.annotate(
-            its[0]["preset"], (minutes[-1], bounds[-1]), (6, -12), textcoords="offset points"
+            its[0]["preset"],
+            (minutes[-1], bounds[-1]),
+            (-8, 4),
+            textcoords="offset points",
+            ha="right",
         )
     axes.plot(minutes, bounds, color="tab:blue")
     for name, value in PUBLISHED.items():
         axes.axhline(value, color="grey", linewidth=0.8, linestyle="--")
         axes.text(
-            0.01, value, name, transform=axes.get_yaxis_transform(), va="bottom",
+            0.99, value, name, transform=axes.get_yaxis_transform(), va="bottom", ha="right",
             fontsize=8, color="grey",
         )  # fmt: skip
     axes.set(
-        xscale="log", xlabel="minutes of training on two cores",
+        xscale="log", xlim=(0.2, 150), xlabel="minutes of training on two cores",
         ylabel="log p(x) ≥, nats per test image",
         title="MNIST, stochastic pixels: importance-weighted bound of each preset and seed",
     )  # fmt: skip

@@ -22,7 +22,7 @@ def explorer() -> Image.Image:
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(Path("report.html").absolute().as_uri())
         page.wait_for_timeout(3000)  # for the map of digits behind the square
-        picture = page.locator("#explorer").screenshot()
+        picture = page.locator(".explorer").screenshot()
         browser.close()
     return Image.open(io.BytesIO(picture)).convert("RGB")
 

@@ -16,7 +16,7 @@ from vae.evaluation.bounds import evaluate
 from vae.model.vae import VAE
 
 IMAGES = 500
-PROPOSALS = [(0, 300), (0, 5000), (20, 300), (50, 300), (50, 1000), (200, 1000)]
+PROPOSALS = [(0, 100), (0, 5000), (20, 100), (50, 100), (50, 300), (50, 1000), (200, 1000)]
 
 
 def main() -> None:

@@ -1,9 +1,11 @@
 """The Python in README and docs/ runs as printed, and the files that they name exist."""
 
 import re
+import statistics
 
 import pytest
 
+from benchmarks.frontier import rows, table, timed
 from tests.project import ROOT
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,6 +36,20 @@ def test_every_page_is_in_the_readme():
     readme = PAGES[0].read_text()
     assert [page.name for page in PAGES[1:] if f"](docs/{page.name})" not in readme] == []
     assert len(readme.split()) <= 1000
+
+
+def test_the_tables_of_presets_are_those_of_the_measured_files():
+    presets = rows()
+    assert table(presets) in (ROOT / "docs/numbers.md").read_text()
+    lines = re.findall(r"^\| `dvc exp run \$\(cat .*$", PAGES[0].read_text(), re.M)
+    assert lines
+    for line in lines:
+        its = presets[re.search(r"presets/([\w-]+)", line)[1]]
+        for metric in "elbo", "log_likelihood":
+            mean = statistics.mean(result["test"][metric] for result in its)
+            stderr = its[0]["test"][f"{metric}_stderr"]
+            assert f"| {mean:.2f} ± {stderr:.2f} |".replace("-", "−") in line
+        assert f"| {timed(its)['training_seconds'] / 60:.0f} min |" in line
 
 
 def test_the_table_of_experiments_fits_into_a_terminal(reproduced):
