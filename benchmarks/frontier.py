@@ -31,8 +31,8 @@ PUBLISHED = {  # stochastic pixels: nats, and where they stand
     "one layer, IWAE, k = 50 (Burda et al. 2016)": -84.78,
     "two layers, IWAE, k = 50 (Burda et al. 2016)": -82.90,
     "two layers, VampPrior (in Norouzi et al. 2020)": -81.6,
-    "two layers, convolutional, from (in Norouzi et al. 2020)": -80.5,
-    "two layers, convolutional, to (in Norouzi et al. 2020)": -79.6,
+    "convolutional, weakest prior (in Norouzi et al. 2020)": -80.5,
+    "convolutional, best prior (in Norouzi et al. 2020)": -79.6,
     "NVAE (Vahdat & Kautz 2020)": -78.0,
 }
 

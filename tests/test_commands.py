@@ -13,7 +13,7 @@ PROGRAM = r"(?:\w+=\S+ )*(?:dvc|git|make|python|torchrun|pip|sbatch|dask|ssh|ope
 
 # Which test runs a command on small data: a pattern of it, the test's file, and words of the test.
 TESTED = [
-    (r"(make (repro|test|PYTHON)|git clone)", ".ci/run", "make test"),
+    (r"(make (repro|test|PYTHON|\.venv)|git clone)", ".ci/run", "make test"),
     (r"(make report|python -m report$)", "tests/report/test_inputs.py", '"-m", "report"'),
     (r"python -m report\.changes", "tests/report/test_changes.py", '"-m", "report.changes"'),
     (r"(dvc exp run --queue|for w in)", "tests/test_queue.py", '"exp", "run", "--queue"'),
