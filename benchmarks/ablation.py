@@ -88,6 +88,8 @@ def row(name: str, changes: str, epochs: int) -> str:
     of_run = [TRIED[change] for change in changes.split() if "=" not in change]
     params = preset(name, [change for change in changes.split() if "=" in change])
     train = load_images("data/train.safetensors")
+    if train.binarization.split()[0] != params.prepare.binarization:
+        raise SystemExit(f"prepare the data first, binarized: {params.prepare.binarization}")
     validation = load_images("data/validation.safetensors")
 
     def new(params: Params) -> Run:
