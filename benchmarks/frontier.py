@@ -142,7 +142,7 @@ def draw(results: dict[str, list[dict]]) -> None:
             fontsize=8, color="grey",
         )  # fmt: skip
     axes.set(
-        xscale="log", xlim=(0.2, 4000), xlabel="minutes of training on two cores",
+        xscale="log", xlim=(0.1, 4000), xlabel="minutes of training on two cores",
         ylabel="log p(x) ≥, nats per test image",
         title="MNIST, stochastic pixels: importance-weighted bound of each preset and seed",
     )  # fmt: skip
