@@ -17,11 +17,12 @@ import sys
 import time
 
 from benchmarks.ours import changed, preset
-from benchmarks.tried import TRIED
+from benchmarks.tried import TRIED, TRIED_PRIORS
 from vae.common.params import Params
 from vae.common.runtime import generator, start
 from vae.data.images import Images, load_images
 from vae.evaluation.bounds import evaluate, in_numbers
+from vae.model import PRIORS
 from vae.training.loop import fit, train_epoch
 from vae.training.run import Run
 
@@ -85,6 +86,7 @@ def seconds(runs: list[Run], train: Images) -> list[float]:
 def row(name: str, changes: str, epochs: int) -> str:
     """A row of the table. `changes` are written as for `dvc exp run -S`; `epochs` give the time."""
     start("cpu", "train.device", portable=False)
+    PRIORS.update(TRIED_PRIORS)
     of_run = [TRIED[change] for change in changes.split() if "=" not in change]
     params = preset(name, [change for change in changes.split() if "=" in change])
     train = load_images("data/train.safetensors")

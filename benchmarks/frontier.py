@@ -1,11 +1,11 @@
 """Nats a minute: the bound on log p(x) that each preset reaches, against its training time.
 
-    python -m benchmarks.frontier PRESET SEED [beside]
+    python -m benchmarks.frontier PRESET SEED [--beside]
 
 trains and measures a preset in a clone of the last commit, and writes
 docs/frontier/PRESET-SEED.json: the two stages' seconds by the clock, start and validation included;
 metrics/test.json; the bounds of plots/splits.csv. The machine should have nothing else to do. If it
-has, the word `beside` says so: the table and the picture take a preset's time from a run that was
+has, `--beside` says so: the table and the picture take a preset's time from a run that was
 alone, or, where there is none, mark it as an upper bound.
 
     python -m benchmarks.frontier
@@ -13,10 +13,13 @@ alone, or, where there is none, mark it as an upper bound.
 draws docs/frontier.png and prints a table from these files, in seconds. It trains nothing.
 """
 
+import argparse
 import csv
 import json
+import os
+import platform
+import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -62,9 +65,9 @@ def run(name: str, seed: int, alone: bool) -> dict:
 
 
 def processor() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [line.split(": ")[1] for line in lines if line.startswith("model name")]
-    return f"{len(names)} x {names[0]}"
+    info = Path("/proc/cpuinfo")  # of Linux
+    named = re.search(r"model name\s*: (.+)", info.read_text() if info.exists() else "")
+    return f"{os.cpu_count()} x {named[1] if named else platform.processor()}"
 
 
 def rows() -> dict[str, list[dict]]:
@@ -151,10 +154,14 @@ def draw(results: dict[str, list[dict]]) -> None:
 
 
 def main() -> None:
-    if len(sys.argv) > 1:
-        name, seed = sys.argv[1], int(sys.argv[2])
-        path = FOLDER / f"{name}-{seed}.json"
-        result = run(name, seed, alone=sys.argv[3:] != ["beside"])
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.frontier")
+    parser.add_argument("preset", nargs="?", choices=sorted(os.listdir("presets")))
+    parser.add_argument("seed", nargs="?", type=int, default=0)
+    parser.add_argument("--beside", action="store_true", help="other work runs on the machine")
+    arguments = parser.parse_args()
+    if arguments.preset:
+        path = FOLDER / f"{arguments.preset}-{arguments.seed}.json"
+        result = run(arguments.preset, arguments.seed, alone=not arguments.beside)
         path.write_text(json.dumps(result, indent=2) + "\n")
         print(path.read_text())
     else:

@@ -15,9 +15,15 @@ BROWSERS = "chromium", "chromium-browser", "google-chrome"
 HEIGHT, MARGIN = 560, 24  # pixels
 
 
+def browser_path() -> str | None:
+    return next(filter(None, map(shutil.which, BROWSERS)), None)
+
+
 def explorer() -> Image.Image:
+    path = browser_path()
+    if path is None:
+        raise SystemExit(f"no browser here: none of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
-        path = next(filter(None, map(shutil.which, BROWSERS)))
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.goto(Path("report.html").absolute().as_uri())

@@ -1,7 +1,6 @@
 """What we tried on a preset and left out, kept here so that docs/ablation.md can be printed again.
 
-Importing this module adds priors that `model.prior` then accepts. TRIED has changes of a run, by
-name.
+TRIED_PRIORS has priors for the table that `model.prior` chooses from. TRIED has changes of a run.
 """
 
 from collections.abc import Callable
@@ -11,7 +10,6 @@ import torch
 from torch import Tensor, nn
 
 from vae.data.images import Images
-from vae.model import PRIORS
 from vae.model.densities import Gaussian, exp, log_sum_exp
 from vae.model.networks.mlp import MLP
 from vae.model.posteriors import CONTEXT, Coupling, Flow, FlowPosterior
@@ -88,7 +86,7 @@ class VampPrior(Prior):
         return q.mean[its] + q.std[its] * noise
 
 
-PRIORS |= {
+TRIED_PRIORS = {
     "flow": "benchmarks.tried:FlowPrior",
     "levels": "benchmarks.tried:LevelsPrior",
     "vamp": "benchmarks.tried:VampPrior",

@@ -100,7 +100,7 @@ READERS = {"model": VAE.load, "images": load_images, "checkpoint": read_checkpoi
     other=some.binary(max_size=300),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_a_tensor_file_is_refused(
+def test_a_damaged_tensor_file_is_used_or_refused(
     tmp_path_factory, whole, kind, where, bits, how, other
 ):
     content = whole[kind]
@@ -141,7 +141,7 @@ def only_cache(monkeypatch_module, tmp_path_factory, small_files, small_digests)
     compressed=some.booleans(), how=some.sampled_from(["flipped", "cut", "inserted", "replaced"]),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_an_idx_file_is_refused(
+def test_a_damaged_idx_file_gives_the_right_pixels_or_none(
     only_cache, small_files, number, where, other, compressed, how
 ):
     name = list(small_files)[number]
@@ -187,7 +187,7 @@ REPORT = {
     how=some.sampled_from(["inserted", "cut", "replaced"]),
 )  # fmt: skip
 @FUZZ
-def test_any_damage_of_the_reports_inputs_is_refused(
+def test_a_damaged_input_of_the_report_is_used_or_refused(
     monkeypatch_module, results, file, where, other, how
 ):
     monkeypatch_module.chdir(results)

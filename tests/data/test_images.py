@@ -20,7 +20,7 @@ def path(tmp_path):
     return path
 
 
-def test_a_saved_checkpoint_is_loaded(path):
+def test_saved_images_are_loaded(path):
     images = load_images(path)
     assert torch.equal(images.pixels, (torch.arange(3 * 784).view(3, 784) % 2).to(torch.uint8))
     assert images.labels.tolist() == [5, 0, 7]

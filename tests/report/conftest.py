@@ -12,13 +12,13 @@ import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
+from benchmarks.picture import BROWSERS, browser_path
 from report.__main__ import main
 from tests.project import Project
 from vae.common.files import write_csv
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 
-BROWSERS = "chromium", "chromium-browser", "google-chrome"
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
@@ -28,7 +28,7 @@ IMAGE = "<img src=x onerror=alert(1)>"
 
 @pytest.fixture(scope="session")
 def browser():
-    path = next(filter(None, map(shutil.which, BROWSERS)), None)
+    path = browser_path()
     if path is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
