@@ -136,6 +136,8 @@ def draw(results: dict[str, list[dict]]) -> None:
             (-8, 4),
             textcoords="offset points",
             ha="right",
+            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
+            fontsize=8,
         )
     axes.plot(minutes, bounds, color="tab:blue")
     for name, value in PUBLISHED.items():
