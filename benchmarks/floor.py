@@ -1,18 +1,16 @@
-"""What a training step and a draw of the bound cost beside their matrix products alone."""
+"""What a training step costs beside its matrix products and fused Adam alone, on MNIST."""
 
-import resource
 import statistics
 import time
 from collections.abc import Callable
 
 import torch
 
-from benchmarks.ours import changed
-from vae.common.params import load_params
-from vae.common.runtime import generator, start
-from vae.data.images import blocks, load_images
-from vae.evaluation.bounds import evaluate
-from vae.model.vae import VAE
+from benchmarks.ours import changed, new_run
+from pipeline.params import load_params
+from pipeline.stage import start
+from vae.images import load_images
+from vae.numerics import generator
 from vae.training.loop import train_epoch
 from vae.training.run import Run
 
@@ -55,10 +53,13 @@ def products_and_adam(run: Run, batch_size: int) -> Callable[[], None]:
 
 
 def step(batch_size: int, portable: bool) -> tuple[float, float]:
-    """Milliseconds of a training step, and of its matrix products with Adam."""
+    """Milliseconds of a training step with the defaults, and of its matrix products with Adam.
+
+    To be called once in a process.
+    """
     start("cpu", "train.device", portable)
     train = load_images("data/train.safetensors")
-    run = Run.new(changed(load_params(), train={"batch_size": batch_size}), train)
+    run = new_run(changed(load_params(), train={"batch_size": batch_size}), train)
     steps = 6_400 // batch_size
     images = train.pixels[: steps * batch_size]
     stream = generator("cpu", 0, "noise")
@@ -74,30 +75,3 @@ def step(batch_size: int, portable: bool) -> tuple[float, float]:
 
     ours, least = alternate(epoch, floor, rounds=21)
     return 1e3 * ours / steps, 1e3 * least / steps
-
-
-@torch.no_grad()
-def bound(draws: int) -> tuple[float, float, float]:
-    """What a draw of the importance-weighted bound on all test images costs: milliseconds with its
-    share of the encoding, milliseconds of the decoder's matrix products alone, and the megabytes
-    that the bound needs besides model and data.
-    """
-    start("cpu", "evaluate.device")
-    pixels = load_images("data/test.safetensors").pixels
-    model = VAE.load("models/vae.safetensors")
-    linears = list(model.decoder)[::2]
-    z = torch.randn(len(pixels), model.architecture.latent_dim)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-
-    def decode() -> None:
-        for _ in range(draws):
-            for x in blocks(z):
-                for linear in linears:
-                    x = linear(x)
-
-    def ours() -> None:
-        evaluate(model, pixels, 0, draws, torch.Generator().manual_seed(0))
-
-    times = alternate(ours, decode, rounds=5)
-    after = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return 1e3 * times[0] / draws, 1e3 * times[1] / draws, (after - before) / 1024

@@ -27,7 +27,7 @@ import matplotlib.pyplot as plt
 from ruamel.yaml import YAML
 
 from benchmarks.against import stage
-from benchmarks.ours import preset
+from benchmarks.ours import preset, settings
 
 FOLDER = Path("docs/frontier")
 PUBLISHED = {  # stochastic pixels: nats, and where they stand
@@ -54,7 +54,7 @@ def run(name: str, seed: int, alone: bool) -> dict:
         return {
             "preset": name,
             "seed": seed,
-            "parameters": Path("presets", name).read_text().replace("-S ", "").splitlines(),
+            "parameters": [f"{key}={value}" for key, value in settings(name).items()],
             "processor": processor(),
             "alone": alone,
             "training_seconds": round(training),

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from benchmarks.usual_loop import UsualVAE
-from vae.data.images import load_images
+from vae.images import load_images
 
 
 class OriginalVAE(UsualVAE):
@@ -53,7 +53,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=15, help="of each training (default 15)")
     epochs = parser.parse_args().epochs
     torch.set_flush_denormal(True)
-    images = load_images("data/train.safetensors").pixels
+    images = load_images("data/train.safetensors").pixels.flatten(1)
 
     torch.manual_seed(0)
     model = OriginalVAE()

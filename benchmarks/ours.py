@@ -5,9 +5,9 @@ from pathlib import Path
 
 from ruamel.yaml import YAML
 
-from vae.common.params import Params, load_params
-from vae.common.runtime import start
-from vae.data.images import load_images
+from pipeline.params import Params, load_params
+from pipeline.stage import start
+from vae.images import Images, load_images
 from vae.training.loop import fit
 from vae.training.run import Run
 
@@ -19,8 +19,12 @@ def our_epochs() -> Callable[[], float]:
     train = load_images("data/train.safetensors")
     validation = load_images("data/validation.safetensors")
     endless = changed(params, train={"epochs": 10**6, "grids": 0})
-    rows = fit(Run.new(endless, train), train, validation)
+    rows = fit(new_run(endless, train), train, validation)
     return lambda: next(rows)["train_elbo"]
+
+
+def new_run(params: Params, train: Images) -> Run:
+    return Run.new(params.model.architecture(train.shape), params.train.settings(), train)
 
 
 def changed(params: Params, **sections: dict) -> Params:
@@ -31,10 +35,19 @@ def changed(params: Params, **sections: dict) -> Params:
 
 
 def preset(name: str | Path, changes: Sequence[str] = ()) -> Params:
-    """The parameters of `dvc exp run $(cat presets/NAME)`, with more changes as `-S` takes them."""
+    """The parameters of `dvc exp run $(cat presets/original presets/NAME)`, with more changes as
+    `-S` takes them.
+    """
     sections: dict[str, dict] = {}
-    for line in [*Path("presets", name).read_text().splitlines(), *changes]:
-        key, _, value = line.removeprefix("-S ").partition("=")
+    for key, value in settings(name, changes).items():
         section, entry = key.split(".")
         sections.setdefault(section, {})[entry] = YAML(typ="safe").load(value)
     return changed(load_params(), **sections)
+
+
+def settings(name: str | Path, changes: Sequence[str] = ()) -> dict[str, str]:
+    """The text of each parameter that a preset sets. Later ones win, as with `-S`."""
+    path = Path("presets", name)
+    text = path.with_name("original").read_text() + path.read_text()
+    lines = [line.removeprefix("-S ") for line in [*text.splitlines(), *changes]]
+    return dict(line.split("=", 1) for line in lines)

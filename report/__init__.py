@@ -1,3 +1,3 @@
 """The results as one page, and what a change does to them."""
 
-import vae.common.environment  # noqa: F401
+import pipeline.begin  # noqa: F401

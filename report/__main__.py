@@ -1,20 +1,23 @@
 """Writes report.html, the results as one page that needs no network: `python -m report`."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
+from pkgutil import resolve_name
 
+from pipeline.params import load_params
+from pipeline.stage import run
 from report import charts
 from report.experiments import commit, comparable, compared, differences
 from report.explorer import explorer
 from report.page import render
 from report.program import CannotRun
 from report.results import PICTURES, load_metrics, load_pictures, load_table
-from vae.common.errors import UserError
-from vae.common.files import write_atomically
-from vae.common.params import load_params
-from vae.common.stage import run
-from vae.data.images import load_images
-from vae.model.architecture import PIXELS
+from vae.errors import UserError
+from vae.files import write_atomically
+from vae.images import load_images
+from vae.model import NETWORKS
+from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 
 PAGE = Path("report.html")
@@ -31,9 +34,11 @@ def main() -> None:
     training, splits, bounds, units = map(load_table, ("training", "splits", "bounds", "units"))
     model = VAE.load("models/vae.safetensors")
     if len(units) != model.architecture.latent_dim:
-        raise UserError("plots/units.csv is of another model.\nMake it again: dvc repro")
+        raise _foreign("plots/units.csv")
     kl = [row["kl"] for row in sorted(units, key=lambda row: row["dimension"])]
     test = load_images("data/test.safetensors")
+    if (test.shape, test.levels) != (model.architecture.shape, model.likelihood.levels):
+        raise _foreign("data/test.safetensors")
     experiments = compared(list(parameters))
     try:
         explored, obstacle = explorer(model, test, kl, params.evaluate.seed), None
@@ -50,7 +55,8 @@ def main() -> None:
     }
     page = render(
         architecture=model.architecture,
-        pixels=PIXELS,
+        settings=settings(model.architecture),
+        levels=model.likelihood.levels,
         dataset=model.dataset,
         binarization=model.binarization,
         commit=commit(),
@@ -68,6 +74,18 @@ def main() -> None:
     )
     write_atomically(PAGE, page.encode())
     print(PAGE.resolve())
+
+
+def _foreign(path: str) -> UserError:
+    return UserError(
+        f"{path} is not of the model in models/vae.safetensors.\nMake both again: dvc repro"
+    )
+
+
+def settings(architecture: Architecture) -> dict[str, object]:
+    """All settings of the network, by name, also those that are its defaults."""
+    network = resolve_name(NETWORKS[architecture.network])(**architecture.settings)
+    return asdict(network)
 
 
 if __name__ == "__main__":

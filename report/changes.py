@@ -11,12 +11,12 @@ from urllib.parse import quote
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from pipeline.stage import run
 from report.differences import File, metrics_table
 from report.experiments import commit
+from report.git import git
 from report.markdown import cell, code, table
-from vae.common.errors import UserError
-from vae.common.git import git
-from vae.common.stage import run
+from vae.errors import UserError
 
 MARKER = "<!-- python -m report.changes -->"  # by which the workflow finds its comment again
 TEST = "metrics/test.json"

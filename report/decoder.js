@@ -4,7 +4,7 @@
 const floats = (text) =>
   new Float32Array(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
 
-// From the steps to a function: latents → logits of the pixels.
+// From the steps to a function: latents → outputs for the likelihood.
 function decoder(program) {
   const kinds = { relu, add, gather, scatter };
   const steps = program.map((step) => (step.weight ? layer(step) : step));

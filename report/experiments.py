@@ -9,13 +9,11 @@ import dvc.api
 from dvc.exceptions import DvcException
 
 from report.differences import is_beyond
-from vae.common.errors import UserError
-from vae.common.git import git
+from report.git import git
+from report.results import METRICS
+from vae.errors import UserError
 
-METRICS = [
-    "elbo", "elbo_stderr", "log_likelihood", "log_likelihood_stderr", "importance_samples", "kl",
-    "active_units",
-]  # fmt: skip
+ALWAYS = [metric for metric in METRICS if metric != "bits_per_dimension"]  # early commits lack it
 
 
 @dataclass(frozen=True)
@@ -97,7 +95,7 @@ def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) ->
         for parameter, value in values.items()
         if value not in (None, _cell(workspace, "params.yaml", parameter))
     }
-    metrics = {metric: _cell(row, "metrics/test.json", metric) for metric in METRICS}
+    metrics = {metric: _cell(row, "metrics/test.json", metric) for metric in ALWAYS}
     whole = all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
     finished = row["State"] in (None, "Success")  # else the metrics are those it started from
     dataset = _cell(row, "metrics/test.json", "dataset") or "MNIST"  # once there was no other

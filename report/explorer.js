@@ -4,7 +4,9 @@
 window.explorer = (() => {
   const element = (id) => document.getElementById(id);
   const model = JSON.parse(element("explorer-data").textContent);
-  const logits = decoder(model.program);
+  const outputs = decoder(model.program);
+  const mean = likelihoods[model.likelihood.name](model.likelihood);
+  const [channels, height, width] = model.shape;
   const draws = floats(model.draws);
   const classes = Object.entries(model.classes).map(([label, mean]) => [label, floats(mean)]);
   const signed = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
@@ -12,13 +14,20 @@ window.explorer = (() => {
   const z = new Float32Array(model.latent);
 
   const context = element("image").getContext("2d", { willReadFrequently: true }); // no GPU
-  const image = context.createImageData(28, 28);
-  image.data.fill(255);
+  const image = context.createImageData(width, height);
+
+  // The mean image at `latents`, as the pixels of a canvas. Its channels are planes: one, or three.
+  function paint({ data }, latents) {
+    const values = mean(outputs(latents));
+    const pixels = width * height;
+    for (let pixel = 0; pixel < pixels; pixel++) {
+      for (let c = 0; c < 3; c++) data[4 * pixel + c] = 255 * values[(c % channels) * pixels + pixel];
+      data[4 * pixel + 3] = 255;
+    }
+  }
 
   function drawImage() {
-    logits(z).forEach((logit, pixel) => {
-      image.data.fill(255 / (1 + Math.exp(-logit)), 4 * pixel, 4 * pixel + 3);
-    });
+    paint(image, z);
     context.putImageData(image, 0, 0);
   }
 
@@ -96,40 +105,53 @@ window.explorer = (() => {
 
   // What the decoder draws all over the square: anew when another dimension than its two has changed
   // and then rested, and for a few milliseconds of each frame.
-  const TILES = 9, REST = 150, BUDGET = 8;
+  const REST = 150, BUDGET = 8;
+  const [columns, rows] = [height / width, width / height].map(odd); // some 81 tiles in a square
+  const map = element("map");
   let drawn = "";
+
+  // An odd number near 9·√ratio, so that a tile is in the middle.
+  function odd(ratio) {
+    return 2 * Math.round((9 * Math.sqrt(ratio) - 1) / 2) + 1;
+  }
+
+  // Grey images: white becomes grey, and black shows the square, whether it is light or dark.
+  function seeThrough({ data }) {
+    for (let i = 0; i < data.length; i += 4) {
+      data[i + 3] = data[i];
+      data.fill(128, i, i + 3);
+    }
+  }
 
   function drawMap(axes) {
     const others = [...z].map((value, dimension) => (axes.includes(dimension) ? 0 : value));
     const key = JSON.stringify([axes, others]);
     if (key === drawn) return;
     drawn = key;
-    const map = element("map").getContext("2d");
-    const tile = map.createImageData(28, 28);
-    const at = (n) => model.reach * ((2 * n + 1) / TILES - 1);
+    const tile = map.getContext("2d").createImageData(width, height);
+    const at = (n, tiles) => model.reach * ((2 * n + 1) / tiles - 1);
     const drawTile = (column, row) => {
       const latents = Float32Array.from(others);
-      latents[axes[0]] = at(column);
-      latents[axes[1]] = -at(row);
-      logits(latents).forEach((logit, pixel) => {
-        tile.data.fill(128, 4 * pixel, 4 * pixel + 3);
-        tile.data[4 * pixel + 3] = 255 / (1 + Math.exp(-logit));
-      });
-      map.putImageData(tile, 28 * column, 28 * row);
+      latents[axes[0]] = at(column, columns);
+      latents[axes[1]] = -at(row, rows);
+      paint(tile, latents);
+      if (channels === 1) seeThrough(tile);
+      map.getContext("2d").putImageData(tile, width * column, height * row);
     };
     const drawFrom = (n) => {
       const began = performance.now();
-      while (key === drawn && n < TILES * TILES && performance.now() - began < BUDGET) {
-        drawTile(n % TILES, Math.floor(n / TILES));
+      while (key === drawn && n < columns * rows && performance.now() - began < BUDGET) {
+        drawTile(n % columns, Math.floor(n / columns));
         n++;
       }
-      if (key === drawn && n < TILES * TILES) requestAnimationFrame(() => drawFrom(n));
+      if (key === drawn && n < columns * rows) requestAnimationFrame(() => drawFrom(n));
     };
     setTimeout(() => drawFrom(0), REST);
   }
 
   // The square of two dimensions, which a model of one has not.
   function addPad(pad) {
+    Object.assign(map, { width: columns * width, height: rows * height });
     const selects = [element("across"), element("upwards")];
     let axes = model.order.slice(0, 2);
     for (const [i, select] of selects.entries()) {

@@ -5,33 +5,37 @@ from collections.abc import Sequence
 
 import torch
 
-from report.program import in_base64, program
-from vae.common.runtime import generator
-from vae.data.images import Images
+from report.program import CannotRun, in_base64, program
+from vae.images import Images
+from vae.model.likelihoods import Bernoulli, Likelihood, Logistic
 from vae.model.vae import VAE
+from vae.numerics import generator
 
 DRAWS = 200  # of the prior
 REACH = 3.0  # of a slider, at least: standard deviations of the standard prior
 
 
 def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
-    """For explorer.js: the decoder's `program`; `draws` [DRAWS, latent] of the model's prior;
-    `classes`, by label, the posterior's center [latent] of the first test image of that class.
-    These are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is
-    where the sliders end. Raises CannotRun if the page cannot run the decoder.
+    """For explorer.js: the `shape` of an image; the decoder's `program`, and the `likelihood` that
+    turns its outputs into the mean image; `draws` [DRAWS, latent] of the model's prior; `classes`,
+    by label, the posterior's center [latent] of the first test image of that class. The last two
+    are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
+    the sliders end. Raises CannotRun if the page cannot run the decoder or the likelihood.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():
         random = generator("cpu", seed, "report")
         noise = torch.randn(DRAWS, latent, generator=random)
         draws = model.prior.sample(noise, torch.rand(DRAWS, generator=random))
-        pixels = test.binary(generator("cpu", seed, "test pixels"))
+        pixels = test.drawn(generator("cpu", seed, "test pixels"))
         labels = test.labels.tolist()
         first = {label: labels.index(label) for label in sorted(set(labels))}
         means = model.encode(pixels[list(first.values())]).center
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {
+        "shape": model.architecture.shape,
         "program": program(model.decoder, latent),
+        "likelihood": mean(model.likelihood),
         "latent": latent,
         "kl": list(kl),
         "order": sorted(range(latent), key=lambda dimension: -kl[dimension]),
@@ -39,3 +43,20 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         "draws": in_base64(draws),
         "classes": {label: in_base64(mean) for label, mean in zip(first, means, strict=True)},
     }
+
+
+def mean(likelihood: Likelihood) -> dict:
+    """The name of its mean in likelihoods.js, and the numbers that it depends on. Raises CannotRun
+    if there is none.
+    """
+    if type(likelihood) is Bernoulli:
+        return {"name": "bernoulli"}
+    if type(likelihood) is Logistic:
+        _, centres, _ = likelihood._parts(torch.zeros(likelihood.outputs, 1, 1))
+        return {
+            "name": "logistic",
+            "centres": centres.flatten().tolist(),  # of the components' locations
+            "first": likelihood.FIRST,
+            "log_scales": likelihood.LOG_SCALES,
+        }
+    raise CannotRun(f"the page does not know its likelihood {type(likelihood).__name__}")

@@ -17,7 +17,7 @@ def render(**content: object) -> str:
     )  # fmt: skip
     environment.filters["number"] = number
     own = {name: Markup((HERE / name).read_text(encoding="utf-8")) for name in
-           ("page.css", "decoder.js", "explorer.js", "charts.js")}  # fmt: skip
+           ("page.css", "decoder.js", "likelihoods.js", "explorer.js", "charts.js")}  # fmt: skip
     own["plotly.js"] = Markup(plotly.offline.get_plotlyjs())
     return environment.get_template("page.html").render(inline=own, **content)
 

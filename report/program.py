@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
-from vae.model.products import Linear
+from vae.numerics import Linear
 
 RELU = {nn.ReLU, F.relu, torch.relu, "relu"}
 ADD = {operator.add, torch.add, "add"}
@@ -34,7 +34,7 @@ class Tracer(fx.Tracer):
 
 
 def program(decoder: nn.Module, latent: int) -> list[dict]:
-    """The steps from z [latent] to the logits [784], which the last step gives.
+    """The steps from z [latent] to the decoder's outputs, flattened, which the last step gives.
 
     Each step has a `kind` (relu, add, gather or scatter) and `inputs`: 0 is z, and i is the output
     of the i-th step. `_layer` adds what a gather and a scatter need. Raises CannotRun if torch.fx

@@ -9,7 +9,7 @@ def result(metrics: dict) -> str:
         f"Test ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats per image, "
         f"log p(x) ≥ {metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f} "
         f"(metrics/test.json).\n"
-        f"New digits: plots/samples.png. Everything on one page: make report"
+        f"New images: plots/samples.png. Everything on one page: make report"
     )
 
 

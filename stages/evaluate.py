@@ -9,20 +9,17 @@ from typing import Any
 
 import torch
 
-from vae.common.errors import UserError
-from vae.common.files import write_csv, write_json
-from vae.common.inputs import Inputs
-from vae.common.params import load_params
-from vae.common.runtime import generator, make_products_portable, start
-from vae.common.stage import run_stage
-from vae.common.statistics import mean_and_stderr
-from vae.data.images import Images, load_images
+from pipeline.inputs import Inputs
+from pipeline.params import load_params
+from pipeline.pictures import save_grid, save_latent_map
+from pipeline.stage import run_stage, start
+from vae.errors import UserError
 from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
-from vae.evaluation.pictures import save_grid, save_latent_map
-from vae.evaluation.walks import STEPS, along, between, decoded
-from vae.model.architecture import PIXELS
-from vae.model.products import agree_in_avx2
+from vae.evaluation.walks import STEPS, along, between
+from vae.files import write_csv, write_json
+from vae.images import Images, load_images
 from vae.model.vae import VAE
+from vae.numerics import generator, mean_and_stderr, settle
 
 SPLITS = "train", "validation", "test"
 COMPARED = 5000, 100  # images of the other splits, and draws, for plots/splits.csv
@@ -33,13 +30,11 @@ TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviatio
 
 def main(_: Inputs) -> None:
     params = load_params().evaluate
-    portable = params.numerics == "portable"
-    device = start(params.device, "evaluate.device", portable)
+    device = start(params.device, "evaluate.device", params.numerics == "portable")
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
     model.precision = getattr(torch, params.precision)
-    if portable:
-        make_products_portable(agree_in_avx2(model))
+    settle(model.networks)
     for name, its in splits.items():
         if (its.dataset, its.binarization) != (model.dataset, model.binarization):
             raise UserError(
@@ -50,7 +45,7 @@ def main(_: Inputs) -> None:
 
     def measured(name: str, images: int, importance_samples: int) -> Evaluation:
         """Evaluates so many of the split's images, evenly: MNIST's first test images are harder."""
-        pixels = splits[name].binary(generator("cpu", params.seed, f"{name} pixels"))
+        pixels = splits[name].drawn(generator("cpu", params.seed, f"{name} pixels"))
         pixels = pixels[:: max(1, len(pixels) // images)][:images].to(device)
         stream = generator(device, params.seed, f"{name} evaluation")
         draws = params.elbo_samples, importance_samples
@@ -65,12 +60,12 @@ def main(_: Inputs) -> None:
     ]
     write_csv("plots/splits.csv", rows)
 
-    numbers = in_numbers(result, result.bounds[-1])
+    numbers, pixels = in_numbers(result, result.bounds[-1]), model.architecture.pixels
     metrics: dict[str, Any] = numbers | {
         "log_likelihood_spread": result.spread(result.bounds[-1]),
         "effective_samples": round(result.effective_samples.median().item(), 1),
-        "bits_per_dimension": round(-numbers["log_likelihood"] / (PIXELS * math.log(2)), 4),
-        "active_units": active_units(result.posterior[0]),
+        "bits_per_dimension": round(-numbers["log_likelihood"] / (pixels * math.log(2)), 4),
+        "active_units": active_units(result.posterior.mean),
         "dataset": model.dataset,
         "binarization": model.binarization,
     }
@@ -92,15 +87,15 @@ def draw_pictures(
     model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
 ) -> None:
     """kl has the KL of each latent dimension."""
-    mean, std, _ = result.posterior
-    images = test.pixels.unflatten(1, (28, 28)).float()
+    mean, std = result.posterior.mean, result.posterior.std
+    images = model.scaled(test.pixels)
     labels = test.labels.tolist()
     elbo = f"test ELBO {metrics['elbo']:.1f} ± {metrics['elbo_stderr']:.1f} nats"
 
     shown = images[:PICTURED]
     save_grid(
         "plots/reconstructions.png",
-        torch.cat([shown, decoded(model, mean[:PICTURED])]).numpy(), PICTURED,
+        torch.cat([shown, model.mean_images(mean[:PICTURED]).cpu()]).numpy(), PICTURED,
         f"{model.dataset} test images and their reconstructions, {elbo}",
         row_labels=["image", "at the\nposterior\nmean"],
     )  # fmt: skip
@@ -108,7 +103,8 @@ def draw_pictures(
 
     pairs = list(zip(range(0, PAIRED, 2), range(1, PAIRED, 2), strict=True))[: len(images) // 2]
     first, second = torch.tensor(pairs).T
-    on_the_way = decoded(model, between(mean[first], mean[second])).unflatten(0, (len(pairs), -1))
+    on_the_way = model.mean_images(between(mean[first], mean[second])).cpu()
+    on_the_way = on_the_way.unflatten(0, (len(pairs), -1))
     ends = images[first].unsqueeze(1), images[second].unsqueeze(1)
     save_grid(
         "plots/interpolations.png",
@@ -121,7 +117,7 @@ def draw_pictures(
     strongest = sorted(range(len(kl)), key=lambda dimension: -kl[dimension])[:TRAVERSED]
     save_grid(
         "plots/traversals.png",
-        decoded(model, along(mean, std, strongest, REACH)).numpy(), STEPS,
+        model.mean_images(along(mean, std, strongest, REACH)).cpu().numpy(), STEPS,
         f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
         f"side; {metrics['active_units']} of {len(kl)} dimensions are active",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],

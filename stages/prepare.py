@@ -6,16 +6,16 @@ Writes data/train.safetensors, data/validation.safetensors and data/test.safeten
 import torch
 from torch import Tensor
 
-from vae.common.errors import Refusal
-from vae.common.inputs import Inputs
-from vae.common.params import Prepare, load_params
-from vae.common.runtime import generator
-from vae.common.stage import run_stage
-from vae.data.datasets import load_dataset
-from vae.data.images import binarize, save_images
+from datasets.load import load_dataset
+from pipeline.inputs import Inputs
+from pipeline.params import Prepare, load_params
+from pipeline.stage import run_stage
+from vae.errors import Refusal
+from vae.images import binarize, save_images
+from vae.numerics import generator
 
 
-def split(count: int, validation_size: int, seed: int) -> tuple[Tensor, Tensor]:
+def split(count: int, validation_size: int, limit: int | None, seed: int) -> tuple[Tensor, Tensor]:
     """Indices of the training and of the validation images, each ascending.
 
     Raises Refusal if no training image would be left.
@@ -26,30 +26,32 @@ def split(count: int, validation_size: int, seed: int) -> tuple[Tensor, Tensor]:
             f"there are {count} training images; allowed are 1 to {count - 1}"
         )
     order = torch.randperm(count, generator=generator("cpu", seed, "split"))
-    return order[validation_size:].sort().values, order[:validation_size].sort().values
+    train = order[validation_size:][:limit]
+    return train.sort().values, order[:validation_size].sort().values
 
 
 def pixels(images: Tensor, name: str, params: Prepare) -> Tensor:
-    """What a file holds: pixels in {0, 1}, or for stochastic training images the intensities.
+    """What a file holds: pixels in {0, 1}; or the intensities, of stochastic training images or
+    where they are not binarized.
 
     The literature's protocol draws training pixels anew each epoch, the others once.
     """
     if params.binarization == "threshold":
         return (images > params.threshold).to(torch.uint8)
-    if name == "train":
+    if name == "train" or params.binarization == "none":
         return images
     return binarize(images, generator("cpu", params.seed, f"{name} pixels"))
 
 
 def main(_: Inputs) -> None:
     params = load_params().prepare
-    title, (images, labels), test = load_dataset(params.dataset, params.mirror)
-    train, validation = split(len(images), params.validation_size, params.seed)
+    title, (images, labels), test = load_dataset(params.dataset, params)
+    train, validation = split(len(images), params.validation_size, params.limit, params.seed)
 
     metadata = {"dataset": title, "binarization": params.binarization}
     if params.binarization == "threshold":
         metadata["threshold"] = str(params.threshold)
-    else:
+    elif params.binarization == "stochastic":
         metadata["seed"] = str(params.seed)
     for name, split_images, split_labels in [
         ("train", images[train], labels[train]),

@@ -9,18 +9,19 @@ import sys
 import time
 from pathlib import Path
 
-from vae.common.files import write_csv, write_json
-from vae.common.inputs import Inputs
-from vae.common.params import Params, load_params
-from vae.common.runtime import make_products_portable, start
-from vae.common.stage import run_stage
-from vae.data.images import load_images
-from vae.evaluation.tiles import save_tiles
-from vae.model.products import agree_in_avx2
+import torch
+
+from pipeline.inputs import Inputs
+from pipeline.params import Params, load_params
+from pipeline.stage import run_stage, start
+from pipeline.tiles import save_tiles
+from vae.files import write_csv, write_json
+from vae.images import load_images
+from vae.numerics import settle
 from vae.training.checkpoint import Checkpoint, fingerprint
 from vae.training.loop import final_metrics, fit
-from vae.training.processes import Processes, is_launched, together
 from vae.training.run import Run
+from vae.training.shards import Processes, is_launched, launch, together
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")
@@ -31,7 +32,7 @@ def loaded_modules() -> list[str]:
     return sorted(
         module.__file__
         for name, module in sys.modules.items()
-        if name.partition(".")[0] in ("stages", "vae") and module.__file__
+        if name.partition(".")[0] in ("stages", "pipeline", "vae") and module.__file__
     )
 
 
@@ -48,29 +49,42 @@ def tidy(run: Run) -> None:
             path.unlink()
 
 
+def checkpoint_path(params: Params, device: torch.device) -> Path:
+    """Its name is a digest of all that decides the result.
+
+    In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names the
+    repository that outlives it.
+    """
+    chosen = {
+        "model": params.model.model_dump(),
+        "train": params.train.model_dump(),
+        "device": device.type,
+        "torch": torch.__version__,
+    }
+    name = fingerprint(chosen, [*DATA, __file__, *loaded_modules()])
+    return Path(os.environ.get("DVC_ROOT", "."), ".checkpoints", f"{name}.safetensors")
+
+
 def main(inputs: Inputs) -> None:
     params = load_params()
     options = os.environ.get("TORCHRUN")
     if options and not is_launched():
-        from vae.training.launch import launch  # which takes a moment, and is seldom wanted
-
         launch("stages.train", options)
         return
-    with together(params.train) as processes:
-        train(params, processes, inputs)
+    with together(params.train.device, params.train.shards) as (processes, device):
+        train(params, processes, device, inputs)
 
 
-def train(params: Params, processes: Processes, inputs: Inputs) -> None:
+def train(params: Params, processes: Processes, device_name: str, inputs: Inputs) -> None:
     epochs = params.train.epochs
-    portable = params.train.numerics == "portable"
-    device = start(processes.device(params.train.device), "train.device", portable)
+    device = start(device_name, "train.device", params.train.numerics == "portable")
     images = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 
-    run = Run.new(params, images, processes)
-    if portable:
-        make_products_portable(agree_in_avx2(run.model, run.rows_a_step(len(images.pixels))))
-    checkpoint = Checkpoint(fingerprint(params, device, [*DATA, __file__, *loaded_modules()]))
+    architecture = params.model.architecture(images.shape)
+    run = Run.new(architecture, params.train.settings(), images, processes)
+    settle(run.model.networks)
+    checkpoint = Checkpoint(checkpoint_path(params, device))
     if saved := processes.from_first(checkpoint.read() if processes.first else None):
         run.restore(*saved)
         done = len(run.rows)

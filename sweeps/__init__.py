@@ -1,4 +1,1 @@
-"""Sweeps over machines: each combination of parameter values is a DVC experiment.
-
-`python -m sweeps --help`; docs/sweeps.md.
-"""
+"""Sweeps over machines: each combination of parameter values is a DVC experiment."""

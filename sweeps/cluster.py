@@ -1,33 +1,59 @@
-"""Dask workers on this machine, or a scheduler whose workers are anywhere."""
+"""The driver finds which experiments are missing, and has Dask's workers run them."""
 
-import ipaddress
-import os
+import re
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from urllib.parse import urlsplit
 
+import dask
+from distributed import Client, LocalCluster, as_completed
+from tqdm import tqdm
+
+from report.git import git
 from sweeps.exchange import Exchange
 from sweeps.grid import Experiment
-from sweeps.work import Outcome, work
-from vae.common.errors import UserError
+from sweeps.work import work
+from vae.errors import UserError
 
-try:
-    import dask
-    from distributed import Client, KilledWorker, LocalCluster, Security, as_completed
-except ModuleNotFoundError as error:
-    raise UserError(
-        f"sweeps over workers need {error.name}.\nInstall it: pip install -e '.[sweep]'"
-    ) from None
 
-CONNECT_SECONDS = 20
-SETTINGS = {
-    # A death counts against the tasks that wait at the worker too; with 1, none wait there.
-    "distributed.scheduler.worker-saturation": 1.0,
-    "distributed.scheduler.allowed-failures": 3,
-    # Pages for a browser, which would be for every user of this machine.
-    "distributed.scheduler.http.routes": [],
-    "distributed.worker.http.routes": [],
-}
+def sweep(
+    exchange: Exchange, experiments: Sequence[Experiment], scheduler: str | None, workers: int
+) -> None:
+    """Runs those of `experiments` that are not published: on the workers of `scheduler`, an
+    address, or else on so many `workers` of this machine.
+    """
+    done = exchange.published()
+    missing = [experiment for experiment in experiments if experiment.name not in done]
+    total, failed = len(experiments), 0
+    print(f"{total} experiments, {total - len(missing)} published before", flush=True)
+    if missing:
+        there = workers_of(scheduler) if scheduler else workers_here(min(workers, len(missing)))
+        with there as client:
+            failed = _run(client, exchange, missing)
+    # Not their data, gigabytes of models: `dvc exp pull` brings that of one when it is wanted.
+    every = exchange.reference("sweep-*")
+    git("fetch", "--quiet", "--no-tags", exchange.git, f"+{every}:{every}")
+    print(f"{total - failed} of {total} are here. See: dvc exp show --only-changed")
+    if failed:
+        sys.exit(f"error: {failed} failed. Run the same command again to retry them")
+
+
+def _run(client: Client, exchange: Exchange, experiments: Sequence[Experiment]) -> int:
+    """Prints what becomes of each experiment, and returns how many failed. If a worker dies, Dask
+    runs its experiment again, up to four times. An experiment that fails is not run again.
+    """
+    futures = {client.submit(work, exchange, its, key=its.name): its for its in experiments}
+    failed = 0
+    for future in tqdm(as_completed(futures), total=len(futures), disable=None):
+        try:
+            outcome = future.result()
+        except UserError as error:
+            outcome = f"failed: {error}"
+        except Exception as error:  # of Dask: workers that died, a scheduler that is gone; a bug
+            outcome = f"failed: {error!r}"
+        failed += outcome.startswith("failed: ")
+        tqdm.write(f"{futures[future]}  {outcome}")
+    return failed
 
 
 @contextmanager
@@ -37,14 +63,16 @@ def workers_here(number: int) -> Iterator[Client]:
     They speak TLS with a certificate of their own: whoever reaches a scheduler can run code on
     it, and other users of this machine reach its loopback.
     """
+    if number < 1:
+        raise UserError(f"--workers {number}: at least one is needed")
     with (
-        dask.config.set(SETTINGS),
+        # A death counts against the tasks that wait at the worker too; with 1, none wait there.
+        dask.config.set({"distributed.scheduler.worker-saturation": 1.0}),
         LocalCluster(
             n_workers=number,
             threads_per_worker=1,
             memory_limit=0,  # it would count the worker without what it starts
             dashboard_address="127.0.0.1:0",
-            scheduler_kwargs={"dashboard": False},
             silence_logs="CRITICAL",
             security=True,
         ) as cluster,
@@ -53,94 +81,22 @@ def workers_here(number: int) -> Iterator[Client]:
         yield client
 
 
-def check_address(address: str) -> None:
-    """Raises UserError unless `address` uses TLS or stays on this machine."""
-    try:
-        parts = urlsplit(address)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host = port = None
-    if not host or not port:
-        raise UserError(f"--scheduler {address} is not an address; write it as tls://HOST:8786")
-    if parts.scheme == "tls" or (parts.scheme == "tcp" and _is_loopback(host)):
-        return
-    raise UserError(
-        f"--scheduler {address} is neither TLS nor on this machine; whoever reaches a scheduler "
-        f"runs code on it.\nUse tls:// (docs/sweeps.md), or a tunnel (ssh -L) to tcp://127.0.0.1"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
-
-
 @contextmanager
-def scheduler(address: str, ca: str | None, cert: str | None, key: str | None) -> Iterator[Client]:
-    """A scheduler that somebody started. `ca`, `cert` and `key` are files; without them, Dask's
-    own configuration is asked.
-    """
-    check_address(address)
-    for file in filter(None, (ca, cert, key)):
-        if not os.access(file, os.R_OK):
-            raise UserError(
-                f"{file} is missing or cannot be read; --tls-… name a file in PEM format"
-            )
-    files = {"tls_ca_file": ca, "tls_client_cert": cert, "tls_client_key": key}
-    security = Security(**{name: file for name, file in files.items() if file})
-    if address.startswith("tls") and not (security.tls_ca_file and security.tls_client_cert):
+def workers_of(scheduler: str) -> Iterator[Client]:
+    """The workers of a scheduler that somebody started. Certificates are Dask's to configure."""
+    if not re.fullmatch(r"tls://.+|tcp://(127\.0\.0\.1|localhost|\[::1\]):\d+", scheduler):
         raise UserError(
-            f"{address} needs certificates: --tls-ca FILE --tls-cert FILE --tls-key FILE.\n"
-            f"docs/sweeps.md says how to make them"
+            f"--scheduler {scheduler} is neither tls://HOST:PORT nor tcp://127.0.0.1:PORT.\n"
+            f"Whoever reaches a scheduler runs code on it: docs/sweeps.md says how to use TLS"
         )
     try:
-        client = Client(address, security=security, timeout=CONNECT_SECONDS)
-    except (OSError, ValueError) as error:  # also of TLS: a wrong certificate, a missing file
-        reason = " ".join(str(error).split())[:150]
+        client = Client(scheduler)
+        # A worker that cannot import it would silently leave at the first experiment.
+        client.run(exec, "import sweeps.work")
+    except (OSError, TypeError, ValueError, ModuleNotFoundError) as error:
         raise UserError(
-            f"no scheduler answers at {address} ({reason}).\nStart one, or see docs/sweeps.md"
+            f"--scheduler {scheduler} cannot be used ({error!r}).\n"
+            f"docs/sweeps.md says how to start it and its workers, and where certificates go"
         ) from None
     with client:
-        _check_project(client, address)
         yield client
-
-
-def _check_project(client: Client, address: str) -> None:
-    """Raises UserError if the scheduler or a worker cannot import this package. Such a worker would
-    silently leave at the first experiment.
-    """
-    try:
-        client.run_on_scheduler(exec, "import sweeps.work")
-        ready = client.run(exec, "import sweeps.work")
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"the scheduler {address} or a worker of it has no module {error.name}.\n"
-            f"Start each in the root of a clone, with its environment: PYTHONPATH=. dask ..."
-        ) from None
-    if not ready:
-        print(f"{address} has no workers yet; waiting for some", flush=True)
-
-
-def drive(
-    client: Client, exchange: Exchange, experiments: Sequence[Experiment]
-) -> Iterator[Outcome]:
-    """The outcome of each experiment, in the order in which they end.
-
-    If a worker dies, Dask runs its experiment again, up to four times. An experiment that fails is
-    not run again.
-    """
-    futures = {
-        client.submit(work, exchange, experiment, key=experiment.name): experiment
-        for experiment in experiments
-    }
-    for future in as_completed(futures):
-        experiment = futures[future]
-        try:
-            yield future.result()
-        except KilledWorker:
-            yield Outcome(experiment, 0, failure="four workers died on it, the last without a word")
-        except Exception as error:  # a bug, or a scheduler that is gone
-            reason = " ".join(f"{type(error).__name__}: {error}".split())[:300]
-            yield Outcome(experiment, 0, failure=reason)

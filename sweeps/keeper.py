@@ -26,14 +26,11 @@ def run_kept(command: list[str], *, lock: int, **options) -> int:
         **options,
     )
     try:
-        os.waitid(os.P_PID, keeper.pid, os.WEXITED | os.WNOWAIT)
+        return keeper.wait()
     finally:
-        # What outlived the keeper. Nobody else can have its number before wait().
         with suppress(OSError):
-            os.killpg(keeper.pid, signal.SIGKILL)
-        keeper.wait()
+            os.killpg(keeper.pid, signal.SIGKILL)  # what outlived the keeper
         keeper.stdin.close()
-    return keeper.returncode
 
 
 def _end_with_the_asker() -> None:

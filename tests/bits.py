@@ -10,55 +10,65 @@ from itertools import product
 
 import torch
 
-from tests.models import params, prepared
-from vae.common.runtime import generator, make_products_portable, start
+from tests.models import new_run, prepared
 from vae.evaluation.bounds import evaluate
-from vae.model import PRIORS
-from vae.model.architecture import POSTERIORS
-from vae.model.products import agree_in_avx2
+from vae.model import POSTERIORS, PRIORS
+from vae.numerics import generator, settle, start
 from vae.training.loop import train_epoch
-from vae.training.run import Run
 
 OBJECTIVES = [(1, "reparameterized"), (1, "stl"), (5, "reparameterized"), (5, "dreg")]
-KINDS = {
-    "mlp": {"hidden_dims": [512, 512, 64], "latent_dim": 12, "residual": True},
-    "padded": {"hidden_dims": [512, 512, 64], "latent_dim": 2, "prior": "standard"},
-    "conv": {"network": "conv", "channels": 8, "latent_dim": 40},
-    "narrow": {"hidden_dims": [250, 6], "latent_dim": 2},  # not alike in AVX2
-}
+GREY, COLOUR = (1, 28, 28), (3, 12, 12)
 
 
-def digest(*tensors: torch.Tensor) -> str:
+def mlp(*hidden_dims: int, latent_dim: int = 12, **parts) -> dict:
+    settings = {"hidden_dims": hidden_dims, "residual": True}
+    return {"settings": settings, "latent_dim": latent_dim} | parts
+
+
+KINDS = {  # shape and levels of the images, the model, and the settings
+    "mlp": (GREY, 2, mlp(512, 512, 64), {"batch_size": 128}),
+    "padded": (GREY, 2, mlp(512, 64, latent_dim=2), {"batch_size": 24}),
+    "narrow": (COLOUR, 2, mlp(250, 6, latent_dim=2), {"batch_size": 200}),
+    "shards": (GREY, 2, mlp(200, 20), {"batch_size": 50, "shards": 2}),
+    "logistic": (COLOUR, 256, mlp(128, 24), {"batch_size": 24}),
+    "logistic in shards": (COLOUR, 256, mlp(200), {"batch_size": 48, "shards": 2}),
+    "conv": (
+        GREY, 2, {"network": "conv", "settings": {"channels": 8}, "latent_dim": 40},
+        {"batch_size": 32},
+    ),
+    "conv in colour": (
+        COLOUR, 256, {"network": "conv", "settings": {"channels": 6}}, {"batch_size": 24},
+    ),
+}  # fmt: skip
+
+
+def combination(kind: str, model: dict, draws: int, gradient: str) -> str:
+    """Trains three steps, takes two draws of the bound, and samples images."""
+    shape, levels, its, settings = KINDS[kind]
+    images = prepared(3 * settings["batch_size"] - 1, shape, levels)  # the last batch is smaller
+    run = new_run(
+        images, its | model, importance_samples=draws, gradient=gradient,
+        weight_decay=0.1, schedule="one_cycle", **settings,
+    )  # fmt: skip
+    settle(run.model.networks)
+    train_epoch(run, images.pixels, generator("cpu", 0, "noise"), 1)
+    result = evaluate(run.model, images.pixels, 1, 2, generator("cpu", 0, "evaluation"))
+    drawn = run.model.sample(16, generator("cpu", 0, "latents"), pixels=levels > 2)
+    tensors = *run.model.parameters(), result.reconstruction, result.log_likelihood, drawn
     content = b"".join(tensor.detach().contiguous().numpy().tobytes() for tensor in tensors)
     return hashlib.sha256(content).hexdigest()[:16]
 
 
-def combination(model: dict, batch: int, draws: int, gradient: str) -> str:
-    """Trains three steps, takes two draws of the bound, and samples images."""
-    settings = params(
-        model, batch_size=batch, importance_samples=draws, gradient=gradient, kl_weight=1,
-        weight_decay=0.1, schedule="one_cycle",
-    )  # fmt: skip
-    images = prepared(3 * batch)
-    run = Run.new(settings, images)
-    agree = agree_in_avx2(run.model, run.rows_a_step(len(images.pixels)))
-    make_products_portable(agree)
-    train_epoch(run, images.pixels, generator("cpu", 0, "noise"), 1)
-    result = evaluate(run.model, images.pixels, 1, 2, generator("cpu", 0, "evaluation"))
-    drawn = run.model.sample(16, generator("cpu", 0, "latents"))
-    return digest(*run.model.parameters(), result.reconstruction, result.log_likelihood, drawn)
-
-
 def main() -> None:
-    start("cpu", "train.device", portable=True)
-    digests = {}
-    kind = KINDS[sys.argv[1]]
-    priors = [kind["prior"]] if "prior" in kind else PRIORS
-    for prior, posterior, (draws, gradient) in product(priors, POSTERIORS, OBJECTIVES):
-        model = kind | {"prior": prior, "posterior": posterior}
-        batch = 128 if sys.argv[1] == "mlp" and draws == 1 else 32
+    start(torch.device("cpu"), portable=True)
+    kind, digests = sys.argv[1], {}
+    pairs = [("standard", "bounded"), ("mixture", "flow")]
+    if kind == "mlp":
+        pairs = product(PRIORS, POSTERIORS)
+    for (prior, posterior), (draws, gradient) in product(pairs, OBJECTIVES):
+        model = {"prior": prior, "posterior": posterior}
         name = f"{prior} {posterior} {draws} {gradient}"
-        digests[name] = combination(model, batch, draws, gradient)
+        digests[name] = combination(kind, model, draws, gradient)
     print(json.dumps(digests, indent=1))
 
 

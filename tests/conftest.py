@@ -11,11 +11,14 @@ import struct
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 
 import pytest
 import torch
 
-from tests.project import TEST_IMAGES, TRAIN_IMAGES, Project, build
+from tests.project import OUTPUTS, TEST_IMAGES, TRAIN_IMAGES, Project, build
+
+torch.set_num_threads(1)  # pytest's other workers have the other processors
 
 
 def idx(values: torch.Tensor) -> bytes:
@@ -47,28 +50,22 @@ def small_digests(small_files) -> dict[str, str]:
 
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
-        content = self.server.files.get(self.path.lstrip("/"))
         self.server.requests.append(self.path)
-        if content is None:
-            self.send_error(404)
-            return
-        self.send_response(200)
-        missing = self.server.announced_but_not_sent
-        self.send_header("Content-Length", str(len(content) + missing))
-        self.end_headers()
-        self.wfile.write(content)
+        self.server.answer(self)
 
     def log_message(self, *_):
         pass
 
 
-def serve(files: dict[str, bytes]):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.requests, server.announced_but_not_sent = dict(files), [], 0
-    server.url = f"http://127.0.0.1:{server.server_port}"
-    options = {"poll_interval": 0.02}  # which is how long it takes to shut down
-    threading.Thread(target=server.serve_forever, kwargs=options, daemon=True).start()
-    return server
+def give_file(handler: Handler) -> None:
+    content = handler.server.files.get(handler.path.lstrip("/"))
+    if content is None:
+        handler.send_error(404)
+        return
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(content)))
+    handler.end_headers()
+    handler.wfile.write(content)
 
 
 @pytest.fixture(scope="session")
@@ -78,8 +75,14 @@ def small_gzipped(small_files) -> dict[str, bytes]:
 
 @pytest.fixture
 def server(small_gzipped):
-    """Serves the small files gzipped, as MNIST's mirrors do; `.files` may be changed."""
-    server = serve(small_gzipped)
+    """Serves the small files gzipped, as MNIST's mirrors do. `.files` may be changed, and so may
+    `.answer`, a function of the handler of a request.
+    """
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.files, server.requests, server.answer = dict(small_gzipped), [], give_file
+    server.url = f"http://127.0.0.1:{server.server_port}"
+    options = {"poll_interval": 0.02}  # which is how long it takes to shut down
+    threading.Thread(target=server.serve_forever, kwargs=options, daemon=True).start()
     yield server
     server.shutdown()
 
@@ -115,22 +118,36 @@ class Stages:
     def __init__(self, process: subprocess.Popen, project: Project):
         self.process, self.project = process, project
 
-    def run(self, stage: str, killed_at: str = "", largest_file: int | None = None, **env) -> dict:
+    def run(
+        self, stage: str, killed_at: str = "", largest_file: int | None = None, first: str = "",
+        **env: str,
+    ) -> dict:  # fmt: skip
         request = {
-            "stage": stage, "folder": str(self.project.folder), "env": env,
+            "stage": stage, "folder": str(self.project.folder), "env": env, "first": first,
             "killed_at": killed_at, "largest_file": largest_file,
         }  # fmt: skip
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
+    def measure(self, stages: Iterable[str] = OUTPUTS) -> dict:
+        """Runs these stages, which have to succeed; returns metrics/test.json."""
+        for stage in stages:
+            done = self.run(stage)
+            assert done["code"] == 0, done
+            assert "Traceback" not in done["stderr"]
+        return json.loads(self.project.read("metrics/test.json"))
+
 
 @pytest.fixture(scope="session")
 def forks(reproduced):
+    nowhere = "http://127.0.0.1:1"
+    env = {
+        "http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": "127.0.0.1", "PIP_NO_INDEX": "1",
+        "PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "ignore::EncodingWarning",
+    }  # fmt: skip
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.forks"], cwd=reproduced.folder, text=True,
-        env=reproduced.env | {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1",
-                              "no_proxy": "127.0.0.1", "PIP_NO_INDEX": "1"},
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        env=reproduced.env | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     yield process
     process.stdin.close()

@@ -1,24 +1,26 @@
 """Small models and images for the tests of the mathematics."""
 
-from dataclasses import replace
-
 import torch
-import yaml
 
-from tests.project import committed
 from vae import VAE
-from vae.common.params import Params
-from vae.data.images import Images
-from vae.model.architecture import PIXELS, POSTERIORS, Architecture
+from vae.images import Images
+from vae.model.architecture import Architecture
+from vae.model.likelihoods import Bernoulli, Logistic
+from vae.training.run import Run
+from vae.training.settings import Settings
 
-__all__ = ["POSTERIORS", "params", "prepared", "random_images", "small_vae"]
-SMALL = Architecture((20, 10), 3, "gaussian", channels=2)
+SETTINGS = {"mlp": {"hidden_dims": [20, 20], "residual": True}, "conv": {"channels": 2}}
 
 
-def small_vae(spread: float = 1.5, **architecture) -> VAE:
+def architecture(network: str = "mlp", **parts) -> Architecture:
+    small = {"shape": (1, 8, 8), "latent_dim": 3, "settings": SETTINGS.get(network, {})}
+    return Architecture(network=network, **(small | parts))
+
+
+def small_vae(spread: float = 1.5, **parts) -> VAE:
     """A VAE in double precision with random weights, `spread` times as large as usual."""
     torch.manual_seed(0)
-    model = VAE(replace(SMALL, **architecture)).double()
+    model = VAE(architecture(**parts)).double()
     with torch.no_grad():
         for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
             parameter *= spread
@@ -27,20 +29,23 @@ def small_vae(spread: float = 1.5, **architecture) -> VAE:
     return model
 
 
-def random_images(count: int, seed: int = 1) -> torch.Tensor:
-    generator = torch.Generator().manual_seed(seed)
-    return (torch.rand(count, PIXELS, generator=generator) < 0.3).double()
-
-
-def prepared(count: int) -> Images:
+def prepared(count: int, shape: tuple[int, int, int] = (1, 8, 8), levels: int = 2) -> Images:
     """Images as the stage `prepare` writes them."""
-    labels = torch.arange(count, dtype=torch.uint8) % 10
-    return Images(random_images(count).to(torch.uint8), labels, False, "MNIST", "threshold 128")
+    uniform = torch.rand(count, *shape, generator=torch.Generator().manual_seed(1))
+    pixels = (uniform < 0.3) if levels == 2 else 256 * uniform
+    labels = torch.arange(count) % 10
+    binarization = "threshold 128" if levels == 2 else "none"
+    return Images(pixels.byte(), labels.byte(), levels, False, "MNIST", binarization)
 
 
-def params(model: dict | None = None, **train) -> Params:
-    """The defaults of params.yaml with a small model and the given changes."""
-    content = yaml.safe_load(committed("params.yaml"))
-    content["model"] |= {"hidden_dims": [20, 10], "latent_dim": 3, "channels": 2} | (model or {})
-    content["train"] |= train
-    return Params.model_validate(content)
+def random_images(count: int, **kind) -> torch.Tensor:
+    """What a model takes: double, in [0, 1]."""
+    images = prepared(count, **kind)
+    return images.pixels.double() / (images.levels - 1)
+
+
+def new_run(train: Images, model: dict | None = None, **settings) -> Run:
+    """Of a small model. KL weight 1, as in all of Settings' defaults."""
+    likelihood = next(kind for kind in (Bernoulli, Logistic) if kind.levels == train.levels)
+    parts = {"shape": train.shape, "likelihood": likelihood.__name__.lower()} | (model or {})
+    return Run.new(architecture(**parts), Settings(**settings), train)

@@ -1,6 +1,7 @@
 """A clone of this project in a temporary folder, with small data and small parameters."""
 
 import hashlib
+import io
 import os
 import shutil
 import subprocess
@@ -9,28 +10,45 @@ from pathlib import Path
 
 import pytest
 import yaml
+from ruamel.yaml import YAML
 
-from vae.data.datasets import SHA256
+from datasets.mnist import SHA256
 
 ROOT = Path(__file__).parent.parent
 
 
 def committed(file: str) -> str:
-    """A file of the workspace, or that of the last commit if an experiment was applied since. Tests
-    are about the project, not about the latest experiment.
+    """A file of the last commit if the workspace has other values in params.yaml than that, and
+    else of the workspace: tests are about the project, not about the latest experiment.
+
+    params.yaml itself has the last commit's values, and the workspace's of parameters added since.
     """
-
-    def names(text: str) -> list[tuple]:  # DVC writes the file in a layout of its own
-        return [(section, *its) for section, its in yaml.safe_load(text).items()]
-
-    here = (ROOT / "params.yaml").read_text()
-    command = ["git", "show", "HEAD:params.yaml"]
-    there = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    if there.returncode or here == there.stdout or names(here) != names(there.stdout):
+    here, there = _layout.load(ROOT / "params.yaml"), _layout.load(_of_last_commit("params.yaml"))
+    if there is None:  # without Git
         return (ROOT / file).read_text()
-    command = ["git", "show", f"HEAD:{file}"]
-    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    changed = False
+    for section, values in here.items():
+        theirs = there.setdefault(section, {})
+        for name in theirs.keys() - values:
+            del theirs[name]
+        for name, value in values.items():
+            changed |= theirs.setdefault(name, value) != value
+    if file != "params.yaml":
+        return _of_last_commit(file) if changed else (ROOT / file).read_text()
+    text = io.StringIO()
+    _layout.dump(there, text)
+    return text.getvalue()
 
+
+def _of_last_commit(file: str) -> str:
+    command = ["git", "show", f"HEAD:{file}"]
+    return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+
+_layout = YAML()  # which keeps the comments and the layout
+_layout.representer.add_representer(
+    type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
+)
 
 TRAIN_IMAGES, TEST_IMAGES = 240, 60
 SMALL_PARAMS = {
@@ -66,6 +84,7 @@ class Project:
             "HOME": str(state),
             "XDG_CACHE_HOME": str(state / "cache"),
             "DVC_SITE_CACHE_DIR": str(state / "dvc"),
+            "OMP_NUM_THREADS": "1",  # other tests have the other processors
             "GIT_AUTHOR_NAME": "t", "GIT_AUTHOR_EMAIL": "t@t",
             "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
         }  # fmt: skip
@@ -90,6 +109,16 @@ class Project:
         text = path.read_text()
         assert old in text
         path.write_text(text.replace(old, new))
+
+    def choose(self, changes: str) -> None:
+        """Sets parameters, given as `section.name=value` with spaces between."""
+        params = yaml.safe_load(self.read("params.yaml"))
+        for change in changes.split():
+            name, value = change.split("=")
+            section, key = name.split(".")
+            assert key in params[section]
+            params[section][key] = yaml.safe_load(value)
+        (self.folder / "params.yaml").write_text(yaml.safe_dump(params))
 
     def read(self, file: str) -> bytes:
         return (self.folder / file).read_bytes()
@@ -120,12 +149,12 @@ def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[s
     shutil.copytree(ROOT, project.folder, ignore=unwanted)
     (project.folder / "params.yaml").write_text(committed("params.yaml"))
     for name, digest in digests.items():
-        project.set(SHA256[name], digest, "vae/data/datasets.py")
+        project.set(SHA256[name], digest, "datasets/mnist.py")
     # FashionMNIST and KMNIST are the same small files, under digests of their own.
     digests = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
     published = 'dict(resolve_name(f"torchvision.datasets:{self.title}").resources)'
-    project.set(published, repr(digests), "vae/data/datasets.py")
-    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "vae/data/sources.py")
+    project.set(published, repr(digests), "datasets/mnist.py")
+    project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "datasets/sources.py")
     project.set("mirror: null", f"mirror: {mirror.as_uri()}")
     for old, new in SMALL_PARAMS.items():
         project.set(old, new)

@@ -11,6 +11,7 @@ from tests.bits import KINDS
 from tests.project import ROOT
 
 AVX2 = {
+    "OMP_WAIT_POLICY": "passive",  # threads that wait leave the processors to others
     "ATEN_CPU_CAPABILITY": "avx2",
     "MKL_ENABLE_INSTRUCTIONS": "AVX2",
     "ONEDNN_MAX_CPU_ISA": "AVX2",

@@ -20,8 +20,12 @@ TESTED = [
     (r"dvc queue (start|status|logs)", "tests/test_queue.py", "dvc queue start --jobs 2"),
     (r"dvc plots diff NAME1 NAME2", "tests/test_queue.py", '"plots", "diff", "seed1", "seed2"'),
     (r"dvc exp (apply|branch)", "tests/test_queue.py", '"exp", "branch", "seed2"'),
-    (r"dvc exp run .*\$\(cat presets/", "tests/test_pipeline.py", "$(cat presets/fast)"),
-    (r"dvc exp run -S prepare\.dataset=", "tests/test_pipeline.py", "fashion_mnist"),
+    (
+        r"dvc exp run .*\$\(cat presets/",
+        "tests/test_pipeline.py",
+        "$(cat presets/original presets/fast)",
+    ),
+    (r"dvc exp run -S prepare\.(dataset|binarization)=", "tests/test_pipeline.py", "fashion_mnist"),
     (r"dvc exp run -S (model|train)\.", "tests/test_pipeline.py", "model.network=conv"),
     (r"dvc plots (diff HEAD|show)", "tests/test_pipeline.py", '"plots", "diff", "HEAD"'),
     (r"dvc params", "tests/test_pipeline.py", '"params", "diff"'),
@@ -33,7 +37,7 @@ TESTED = [
     (
         r"(PYTHONPATH=\. .*dask|python -m sweeps.*--sch)",
         "tests/sweeps/test_cluster.py",
-        "scheduler(",
+        "workers_of(",
     ),
     (r"dvc exp (push|pull|list)", "tests/test_sharing.py", "docs.run("),
     (
@@ -46,10 +50,10 @@ TESTED = [
 ]
 # Commands that no test runs, and words by which their page says what they take or do.
 TAKES = [
-    (r"make bench", "in a quarter of an hour"),
+    (r"make bench", "in about ten minutes"),
     (r"sbatch", "a batch system"),
     (r"ssh", "By ssh"),
-    (r"openssl", "make a certificate authority"),
+    (r"openssl", "makes a certificate"),
     (r"dvc repro prepare", "On the second"),
     (r"dvc exp remove -g", "Delete old"),
     (r"dvc exp remove --queue", "delete all that wait"),

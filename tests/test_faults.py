@@ -4,18 +4,14 @@ Each test injects one fault. It checks the message, the exit code, that the outp
 were, and the run after the fault is gone.
 """
 
-import json
 import os
 import pickle
-import shutil
 
 import pytest
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tests.project import Project
-from vae.common.files import load_tensors
-
-IMAGES = "train-images-idx3-ubyte.gz"
+from vae.files import load_tensors
 
 
 def assert_fails(done: dict, message: str, lines: int = 2) -> None:
@@ -26,40 +22,11 @@ def assert_fails(done: dict, message: str, lines: int = 2) -> None:
     assert "error: " in done["stderr"]
 
 
-# The source of the data
-
-
-@pytest.mark.parametrize(
-    ("fault", "reason"),
-    [
-        ("HTML page", "not a whole gzip file"),
-        ("down", "Connection refused"),
-    ],
-)
-def test_a_mirror_that_fails(stages, server, tmp_path, fault, reason):
-    good = dict(server.files)
-    url = server.url
-    if fault == "HTML page":
-        server.files[IMAGES] = b"<html>Log in to the network</html>"
-    else:
-        url = "http://127.0.0.1:1"
-    params = stages.project.read("params.yaml").decode()
-    mirror = next(line for line in params.splitlines() if "mirror:" in line)
-    stages.project.set(mirror, f"  mirror: {url}")
-    cache = {"XDG_CACHE_HOME": str(tmp_path / "empty")}
+def test_no_source_has_the_data(stages, tmp_path):
     before = stages.project.outputs("prepare")
-
-    done = stages.run("prepare", **cache)
-    assert_fails(done, f"MNIST from {url}: ", lines=8)  # a line for each source
-    assert reason in done["stderr"]
-    last = done["stderr"].splitlines()[-2:]
-    assert last[0].startswith("error: no source has MNIST. Put the four files")
-    assert "or set prepare.mirror" in last[1]
-    assert stages.project.outputs("prepare") == before
-
-    server.files = good
-    stages.project.set(url, server.url)
-    assert stages.run("prepare", **cache)["code"] == 0
+    stages.project.choose("prepare.mirror=http://127.0.0.1:1")
+    done = stages.run("prepare", XDG_CACHE_HOME=str(tmp_path / "empty"))
+    assert_fails(done, "error: no source has MNIST. Put its files (", lines=8)  # and why not
     assert stages.project.outputs("prepare") == before
 
 
@@ -96,20 +63,11 @@ def test_a_full_disk_is_named_and_nothing_is_lost(stages, stage, room, named):
 def test_a_folder_that_cannot_be_written_is_named(stages, stage, folder):
     before = stages.project.outputs(stage)
     path = stages.project.folder / folder
-    command = ["python", "-m", f"stages.{stage}"]
-    if os.geteuid() == 0:  # root may write everywhere, unless that power is taken away
-        if not shutil.which("setpriv"):
-            pytest.skip("run by root, and setpriv is not installed")
-        command = ["setpriv", "--bounding-set", "-dac_override", *command]
     path.chmod(0o555)
-    done = stages.project.run(*command, check=False)
+    done = stages.run(stage)
     path.chmod(0o755)
-    assert done.returncode == 1
-    assert f"error: cannot write {folder}/" in done.stderr
-    assert f"Permission denied.\nMake room, or make {folder}/ a folder that can be" in done.stderr
-    assert "Traceback" not in done.stderr
-    assert stages.project.outputs(stage) == before
-    assert stages.run(stage)["code"] == 0
+    assert_fails(done, f"error: cannot write {folder}/", lines=5)  # and each checkpoint
+    assert f"Permission denied.\nMake room, or make {folder}/ a folder that" in done["stderr"]
     assert stages.project.outputs(stage) == before
 
 
@@ -123,25 +81,20 @@ class Malicious:
 
 def damage(project: Project, path: str, how: str) -> None:
     file = project.folder / path
+    tensors, metadata = load_tensors(file)
     content = file.read_bytes()
-    if how == "missing":
-        file.unlink()
-    elif how == "cut":
-        file.write_bytes(content[: len(content) // 2])
-    elif how == "empty":
-        file.write_bytes(b"")
+    file.unlink()
+    if how in ("cut", "empty"):
+        file.write_bytes(content[: len(content) // 2 if how == "cut" else 0])
     elif how == "pickle":
         file.write_bytes(pickle.dumps(Malicious()))
     elif how == "other tensors":
-        save_file({"weights": load_file(file).popitem()[1]}, file, {"dataset": "MNIST"})
+        save_file({"weights": tensors.popitem()[1]}, file, {"dataset": "MNIST"})
     elif how == "other architecture":
-        architecture = {"hidden_dims": [512, 32], "latent_dim": 12, "posterior": "bounded"}
-        save_file(
-            load_file(file), file, {"architecture": json.dumps(architecture), "binarization": ""}
-        )
+        metadata["architecture"] = metadata["architecture"].replace("512", "511")
+        save_file(tensors, file, metadata)
     elif how == "not finite":
-        tensors, metadata = load_tensors(file)
-        tensors["decoder.0.weight"][0, 0] = float("nan")
+        next(iter(tensors.values())).view(-1)[0] = float("nan")
         save_file(tensors, file, metadata)
 
 
@@ -164,7 +117,7 @@ TRAIN, TEST, MODEL = "data/train.safetensors", "data/test.safetensors", "models/
     ],
 )
 def test_a_damaged_input_is_named(stages, stage, path, how, words):
-    before, whole = stages.project.outputs(stage), stages.project.read(path)
+    before = stages.project.outputs(stage)
     damage(stages.project, path, how)
     done = stages.run(stage)
     assert_fails(done, f"error: {path} ")
@@ -172,9 +125,15 @@ def test_a_damaged_input_is_named(stages, stage, path, how, words):
     assert "dvc repro" in done["stderr"]
     assert not (stages.project.folder / "executed").exists()
     assert stages.project.outputs(stage) == before
-    stages.project.dvc("repro")  # finds out by itself
-    assert stages.project.read(path) == whole
-    assert stages.project.outputs(stage) == before
+
+
+def test_dvc_finds_damaged_files_and_makes_them_again(project):
+    whole = {path: project.read(path) for path in (TRAIN, TEST, MODEL)}
+    for path, how in (TRAIN, "missing"), (TEST, "empty"), (MODEL, "pickle"):
+        damage(project, path, how)
+    project.dvc("repro")
+    assert {path: project.read(path) for path in whole} == whole
+    assert project.run("git", "status", "--porcelain").stdout == ""
 
 
 def test_a_metrics_file_that_a_viewer_holds_open(stages):
@@ -188,7 +147,7 @@ def test_a_metrics_file_that_a_viewer_holds_open(stages):
 
 
 def test_more_memory_than_there_is(stages):
-    stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [1000000, 1000000]")
+    stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [1, 1000000, 1000000]")
     before = stages.project.outputs("train")
     assert_fails(stages.run("train"), "error: not enough memory (")
     assert stages.project.outputs("train") == before

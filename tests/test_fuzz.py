@@ -4,24 +4,32 @@ hypothesis makes the inputs, the same ones each time. Their number is bounded, a
 """
 
 import gzip
+import io
 import json
 import os
 import shutil
+from types import SimpleNamespace
 
+import numpy as np
 import pytest
+import torch
 import yaml
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from PIL import Image
 
+from datasets import mnist, sources
+from datasets.folder import Folder
+from datasets.sources import FileError
+from pipeline.params import Params, load_params
 from report.results import load_metrics, load_pictures, load_table
 from tests.models import prepared, small_vae
 from tests.project import committed
 from vae import VAE
-from vae.common.errors import UserError
-from vae.common.params import Params, load_params
-from vae.data import datasets, sources
-from vae.data.images import load_images, save_images
-from vae.data.sources import FileError
+from vae.errors import UserError
+from vae.images import load_images, save_images
+from vae.model import LIKELIHOODS, NETWORKS
+from vae.model.architecture import Architecture
 from vae.training.checkpoint import Checkpoint
 
 FUZZ = settings(
@@ -39,6 +47,22 @@ scalars = (
 values = some.recursive(
     scalars, lambda inner: some.lists(inner) | some.dictionaries(some.text(), inner), max_leaves=5
 )
+
+
+DAMAGE = some.fixed_dictionaries({
+    "how": some.sampled_from(["flipped", "header flipped", "cut", "inserted", "replaced"]),
+    "where": some.floats(0, 1), "bits": some.integers(1, 255), "other": some.binary(max_size=300),
+})  # fmt: skip
+
+
+def damaged(content: bytes, how: str, where: float, bits: int, other: bytes, header: int) -> bytes:
+    place = int(where * (min(header, len(content)) if how == "header flipped" else len(content)))
+    place = min(place, len(content) - 1)
+    return {
+        "cut": content[:place],
+        "inserted": content[:place] + other + content[place:],
+        "replaced": other,
+    }.get(how, content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :])
 
 
 def is_used_or_refused(read, *arguments) -> object:
@@ -78,44 +102,25 @@ def whole(tmp_path_factory) -> dict[str, bytes]:
     model, images = small_vae().float(), prepared(20)
     model.save(folder / "model")
     metadata = {"dataset": "MNIST", "binarization": "threshold", "threshold": "128"}
-    save_images(folder / "images", images.pixels.unflatten(1, (28, 28)), images.labels, metadata)
-    checkpoint = Checkpoint("name")
-    checkpoint.path = folder / "checkpoint"
-    checkpoint.save(model.state_dict(), [{"epoch": 1}])
+    save_images(folder / "images", images.pixels, images.labels, metadata)
+    Checkpoint(folder / "checkpoint").save(model.state_dict(), [{"epoch": 1}])
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-def read_checkpoint(path):
-    checkpoint = Checkpoint("name")
-    checkpoint.path = path
-    return checkpoint.read()
+READERS = {
+    "model": VAE.load, "images": load_images, "checkpoint": lambda path: Checkpoint(path).read(),
+}  # fmt: skip
 
 
-READERS = {"model": VAE.load, "images": load_images, "checkpoint": read_checkpoint}
-
-
-@given(
-    kind=some.sampled_from(list(READERS)), where=some.floats(0, 1), bits=some.integers(1, 255),
-    how=some.sampled_from(["flipped", "cut", "inserted", "header flipped", "replaced"]),
-    other=some.binary(max_size=300),
-)  # fmt: skip
+@given(kind=some.sampled_from(list(READERS)), damage=DAMAGE)
 @FUZZ
-def test_a_damaged_tensor_file_is_used_or_refused(
-    tmp_path_factory, whole, kind, where, bits, how, other
-):
-    content = whole[kind]
-    place = int(where * (len(content) - 1))
-    if how == "header flipped":
-        place = int(where * (8 + int.from_bytes(content[:8], "little")))
-    damaged = {
-        "cut": content[:place],
-        "inserted": content[:place] + other + content[place:],
-        "replaced": other,
-    }.get(how, content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :])
+def test_a_damaged_tensor_file_is_used_or_refused(tmp_path_factory, whole, kind, damage):
+    header = 8 + int.from_bytes(whole[kind][:8], "little")
+    content = damaged(whole[kind], **damage, header=header)
     path = tmp_path_factory.getbasetemp() / "damaged"
-    path.write_bytes(damaged)
+    path.write_bytes(content)
     got = is_used_or_refused(READERS[kind], path)
-    if kind != "model" and damaged != content:  # which have digests
+    if kind != "model" and content != whole[kind]:  # which have digests
         assert got is None
 
 
@@ -129,40 +134,78 @@ def only_cache(monkeypatch_module, tmp_path_factory, small_files, small_digests)
     def no_package(_):
         raise FileError("no package index")
 
-    monkeypatch_module.setattr(datasets, "SHA256", small_digests)
+    monkeypatch_module.setattr(mnist, "SHA256", small_digests)
     monkeypatch_module.setattr(sources, "cache_dir", lambda: cache)
     monkeypatch_module.setattr(sources, "wheel_from_package_index", no_package)
     monkeypatch_module.setattr("torchvision.datasets.MNIST.mirrors", [])
     return cache
 
 
-@given(
-    number=some.integers(0, 3), where=some.floats(0, 1), other=some.binary(max_size=40),
-    compressed=some.booleans(), how=some.sampled_from(["flipped", "cut", "inserted", "replaced"]),
-)  # fmt: skip
+@given(number=some.integers(0, 3), compressed=some.booleans(), damage=DAMAGE)
 @FUZZ
 def test_a_damaged_idx_file_gives_the_right_pixels_or_none(
-    only_cache, small_files, number, where, other, compressed, how
+    only_cache, small_files, number, compressed, damage
 ):
     name = list(small_files)[number]
     content = gzip.compress(small_files[name], mtime=0) if compressed else small_files[name]
-    place = int(where * (len(content) - 1))
-    damaged = {
-        "flipped": content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :],
-        "cut": content[:place],
-        "inserted": content[:place] + other + content[place:],
-        "replaced": other,
-    }[how]
     path = only_cache / (f"{name}.gz" if compressed else name)
     (only_cache / name).unlink()
-    path.write_bytes(damaged)
+    path.write_bytes(damaged(content, **damage, header=20))
     try:
-        splits = is_used_or_refused(datasets.MNIST().load, None)
+        splits = is_used_or_refused(mnist.MNIST().load, SimpleNamespace(mirror=None))
         # A byte of gzip's header, or what follows its end, may differ: the pixels may not.
         assert splits is None or splits[0][0].tobytes() == small_files[TRAIN_IMAGES][16:]
     finally:
         path.unlink(missing_ok=True)
         (only_cache / name).write_bytes(small_files[name])
+
+
+@given(
+    kind=some.sampled_from(["png", "jpeg"]), mode=some.sampled_from(["L", "RGB", "P", "LA"]),
+    width=some.integers(1, 40), height=some.integers(1, 40), damage=some.none() | DAMAGE,
+    size=some.integers(1, 9), channels=some.sampled_from([1, 3]),
+)  # fmt: skip
+@FUZZ
+def test_a_picture_is_used_or_refused(
+    tmp_path_factory, kind, mode, width, height, damage, size, channels
+):
+    folder = tmp_path_factory.getbasetemp() / "fuzzed pictures"
+    folder.mkdir(exist_ok=True)
+    picture = io.BytesIO()
+    mode = mode if kind == "png" else {"LA": "L", "P": "CMYK"}.get(mode, mode)
+    Image.linear_gradient("L").resize((width, height)).convert(mode).save(picture, kind)
+    for index in range(3):
+        content = picture.getvalue()
+        if index == 1 and damage:
+            content = damaged(content, **damage, header=60)
+        (folder / f"{index}.png").write_bytes(content)
+    prepare = SimpleNamespace(
+        folder=folder, image_size=size, channels=channels, validation_size=1, seed=0
+    )
+    splits = is_used_or_refused(Folder().load, prepare)
+    assert splits or damage
+    if splits:
+        assert splits[0][0].shape == (2, channels, size, size)
+        assert splits[0][0].dtype == np.uint8
+
+
+@given(
+    shape=some.tuples(some.integers(1, 3), some.integers(1, 13), some.integers(1, 13)),
+    network=some.sampled_from(list(NETWORKS)), likelihood=some.sampled_from(list(LIKELIHOODS)),
+)  # fmt: skip
+@FUZZ
+def test_images_of_any_shape_have_a_model_or_are_refused(shape, network, likelihood):
+    settings = {"mlp": {"hidden_dims": [4]}, "conv": {"channels": 1}}[network]
+    architecture = Architecture(shape, 2, network, settings, likelihood)
+    if network == "conv" and (shape[1] % 4 or shape[2] % 4):
+        with pytest.raises(ValueError, match="should be multiples of 4"):
+            VAE(architecture)
+        return
+    model = VAE(architecture)
+    images = torch.full((3, *shape), model.likelihood.levels - 1, dtype=torch.uint8)
+    assert model.reconstruct(images).shape == images.shape
+    assert model.sample(2, pixels=True).shape == (2, *shape)
+    assert model.log_likelihood(images, draws=2).isfinite().all()
 
 
 @pytest.fixture(scope="module")
@@ -181,25 +224,18 @@ REPORT = {
 }
 
 
-@given(
-    file=some.sampled_from(list(REPORT)), where=some.floats(0, 1),
-    other=some.binary(max_size=40) | values.map(lambda value: json.dumps(value).encode()),
-    how=some.sampled_from(["inserted", "cut", "replaced"]),
-)  # fmt: skip
+@given(file=some.sampled_from(list(REPORT)), damage=DAMAGE, value=some.none() | values)
 @FUZZ
 def test_a_damaged_input_of_the_report_is_used_or_refused(
-    monkeypatch_module, results, file, where, other, how
+    monkeypatch_module, results, file, damage, value
 ):
     monkeypatch_module.chdir(results)
     path = results / file
     content = path.read_bytes()
-    place = int(where * len(content))
+    if value is not None:
+        damage = damage | {"other": json.dumps(value).encode()}
     try:
-        path.write_bytes({
-            "inserted": content[:place] + other + content[place:],
-            "cut": content[:place],
-            "replaced": other,
-        }[how])  # fmt: skip
+        path.write_bytes(damaged(content, **damage, header=60))
         is_used_or_refused(REPORT[file])
     finally:
         path.write_bytes(content)

@@ -13,10 +13,10 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 
 def test_the_code_runs_after_dvc_repro(reproduced):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs/model.md").read_text(), re.S)
-    shapes = "print(mean.shape, logits.shape, probabilities.shape, digits.shape, bounds.shape)"
+    shapes = "print(q.mean.shape, logits.shape, probabilities.shape, digits.shape, bounds.shape)"
     done = reproduced.run("python", "-c", code + shapes)
-    assert done.stdout.startswith("torch.Size([60, 12]) torch.Size([60, 784])")  # 60 in all
-    assert done.stdout.endswith("torch.Size([16, 28, 28]) torch.Size([60])\n")
+    assert done.stdout.startswith("torch.Size([60, 12]) torch.Size([60, 1, 28, 28])")  # 60 in all
+    assert done.stdout.endswith("torch.Size([16, 1, 28, 28]) torch.Size([60])\n")
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
@@ -44,7 +44,7 @@ def test_the_tables_of_presets_are_those_of_the_measured_files():
     lines = re.findall(r"^\| `dvc exp run \$\(cat .*$", PAGES[0].read_text(), re.M)
     assert lines
     for line in lines:
-        its = presets[re.search(r"presets/([\w-]+)", line)[1]]
+        its = presets[re.search(r"presets/([\w-]+)\)", line)[1]]
         for metric in "elbo", "log_likelihood":
             mean = statistics.mean(result["test"][metric] for result in its)
             stderr = its[0]["test"][f"{metric}_stderr"]

@@ -1,41 +1,44 @@
 """The bounds: every number is the quantity its name says."""
 
 import math
+from dataclasses import replace
 from itertools import pairwise
 
 import pytest
 import torch
-import torch.nn.functional as F
 
-from tests.models import POSTERIORS, params, random_images, small_vae
+from tests.models import new_run, prepared, random_images, small_vae
 from vae import VAE
-from vae.common.statistics import mean_and_stderr
-from vae.evaluation.bounds import active_units, evaluate
-from vae.model.architecture import PIXELS
-from vae.model.objectives import elbo_terms, log_weights
+from vae.evaluation.bounds import active_units, evaluate, in_numbers, units
+from vae.images import Images
+from vae.model import LIKELIHOODS, POSTERIORS
+from vae.model.objectives import loss
 from vae.training.loop import train_epoch
-from vae.training.optimizer import AdamW
-from vae.training.run import Run
 
 
-def one_dimensional(posterior: str = "gaussian") -> VAE:
-    """A model whose posterior is near the true one, so that weights vary little."""
-    model = small_vae(posterior=posterior, latent_dim=1)
-    for weights in [model.decoder[-1].weight, *model.head.parameters()]:
-        weights.data *= 0.3
-    return model
+def one_dimensional(posterior: str, likelihood: str) -> tuple[VAE, Images]:
+    """A model whose posterior is near the true one, so that weights vary little; three images."""
+    shape = (1, 8, 8) if likelihood == "bernoulli" else (1, 4, 4)
+    model = small_vae(posterior=posterior, latent_dim=1, likelihood=likelihood, shape=shape)
+    images = prepared(3, shape, model.likelihood.levels)
+    for weights in [model.decoder[0][-1].weight, *model.head.parameters()]:
+        weights.data *= 0.3 if likelihood == "bernoulli" else 0.1
+    x, fitted = model.scaled(images.pixels).double(), [model.encoder, model.head]
+    optimizer = torch.optim.Adam([p for part in fitted for p in part.parameters()], lr=0.01)
+    for _ in range(100):
+        optimizer.zero_grad()
+        noise = torch.randn(10, 3, 1, dtype=torch.float64)
+        loss(model, x, noise, torch.tensor(0.0))[0].backward()
+        optimizer.step()
+    return model, images
 
 
-def quadrature(model: VAE, x: torch.Tensor, points: int = 4001):
+def quadrature(model: VAE, x: torch.Tensor, points: int = 2001):
     """ELBO and log p(x) of a VAE with one latent dimension, by the trapezoidal rule."""
-    z = torch.linspace(-12, 12, points, dtype=torch.float64).unsqueeze(1)
-    log_likelihood = -F.binary_cross_entropy_with_logits(
-        model.decode(z).unsqueeze(1).expand(-1, len(x), -1),
-        x.expand(points, -1, -1), reduction="none",
-    ).sum(-1)  # fmt: skip  # [points, N]
-    q = model.posterior(x)
-    log_prior = torch.distributions.Normal(0, 1).log_prob(z)
-    log_posterior = q.log_prob(z.unsqueeze(1).expand(-1, len(x), -1)) - 0.5 * math.log(2 * math.pi)
+    z = torch.linspace(-12, 12, points, dtype=torch.float64).view(-1, 1, 1).expand(-1, len(x), 1)
+    log_likelihood = model.likelihood.log_prob(x, model.outputs(z))  # [points, N]
+    log_prior = torch.distributions.Normal(0, 1).log_prob(z).squeeze(-1)
+    log_posterior = model.posterior(x).log_prob(z) - 0.5 * math.log(2 * math.pi)
     step = 24 / (points - 1)
     torch.testing.assert_close(log_posterior.exp().sum(0) * step, torch.ones(len(x)).double())
     elbo = (log_posterior.exp() * (log_likelihood + log_prior - log_posterior)).sum(0) * step
@@ -44,52 +47,70 @@ def quadrature(model: VAE, x: torch.Tensor, points: int = 4001):
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
-@torch.no_grad()
-def test_elbo_and_bound_agree_with_quadrature(posterior):
-    model, x = one_dimensional(posterior), random_images(3)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
+    model, images = one_dimensional(posterior, likelihood)
+    model.requires_grad_(False)
+    x, count = model.scaled(images.pixels).double(), 8_000
     elbo, log_p = quadrature(model, x)
     assert (log_p > elbo).all()
-    count = 8_000
-    many = x.repeat_interleave(count, 0)
-    noise = torch.randn(len(many), 1, dtype=torch.float64)
-    q = model.posterior(many)
+    q = model.posterior(x)
+    z = q.draw(torch.randn(count, 3, 1, dtype=torch.float64))
 
-    reconstruction, kl = elbo_terms(model, many, q, q.draw(noise))
-    draws = (reconstruction - kl).view(3, count)
-    stderr = draws.std(1) / math.sqrt(count)
-    assert ((draws.mean(1) - elbo).abs() < 5 * stderr).all()
+    reconstruction, kl = model.elbo_terms(x, q, z)
+    draws = reconstruction - kl  # [count, 3]
+    stderr = draws.std(0) / math.sqrt(count)
+    assert ((draws.mean(0) - elbo).abs() < 5 * stderr).all()
 
-    reconstruction, kl = log_weights(model, many, q, q.draw(noise))
-    log_w = (reconstruction - kl).view(3, count)
-    weights = (log_w - log_p.unsqueeze(1)).exp()  # their mean over all draws is exactly 1
-    stderr = weights.std(1) / math.sqrt(count)
+    reconstruction, kl = model.log_weights(x, q, z)
+    log_w = reconstruction - kl
+    weights = (log_w - log_p).exp()  # their mean over all draws is exactly 1
+    stderr = weights.std(0) / math.sqrt(count)
     assert (stderr < 0.1).all()
-    assert ((weights.mean(1) - 1).abs() < 5 * stderr).all()
+    assert ((weights.mean(0) - 1).abs() < 5 * stderr).all()
 
-    bounds = [log_w.view(3, -1, k).logsumexp(2) - math.log(k) for k in (1, 10, 100, 1000)]
+    bounds = [log_w.view(-1, k, 3).logsumexp(1) - math.log(k) for k in (1, 10, 100, 1000)]
     for lower, higher in pairwise(bounds):
-        assert (lower.mean(1) < higher.mean(1)).all()
-    stderr = bounds[-1].std(1) / math.sqrt(bounds[-1].shape[1])
-    assert (bounds[-1].mean(1) < log_p + 5 * stderr).all()
-    assert (log_p - bounds[-1].mean(1) < 0.1 * (log_p - elbo) + 5 * stderr).all()
+        assert (lower.mean(0) < higher.mean(0)).all()
+    error = 5 * bounds[-1].std(0) / math.sqrt(len(bounds[-1]))
+    assert (bounds[-1].mean(0) < log_p + error).all()
+    assert (log_p - bounds[-1].mean(0) < 0.1 * (log_p - elbo) + error).all()
+
+    result = evaluate(model.float(), images.pixels, 200, 1000, torch.Generator().manual_seed(0))
+    error = 5 * draws.std(0) / math.sqrt(200)
+    assert ((result.reconstruction - result.kl - elbo).abs() < error).all()
+    spread = result.spread(result.bounds[-1])
+    assert result.log_likelihood.mean() == pytest.approx(log_p.mean().item(), abs=5 * spread)
+    numbers = in_numbers(result, result.bound(1000))
+    assert numbers["elbo"] == pytest.approx(numbers["reconstruction"] - numbers["kl"], abs=2e-4)
+    assert numbers["log_likelihood"] == pytest.approx(result.log_likelihood.mean().item(), abs=1e-4)
+    assert numbers["importance_samples"] == 1000
 
 
 def noise_of_evaluation(model: VAE) -> None:
-    evaluate(model, torch.zeros(500, PIXELS), 200, 1, torch.Generator().manual_seed(0))
+    pixels = torch.zeros(500, 1, 8, 8, dtype=torch.uint8)
+    evaluate(model, pixels, 200, 1, torch.Generator().manual_seed(0))
 
 
 def noise_of_training(model: VAE) -> None:
-    settings = params(batch_size=500, learning_rate=1e-30).train
-    run = Run(settings, model, AdamW(model, 0.0), {}, {}, [])
-    train_epoch(run, torch.zeros(200 * 500, PIXELS), torch.Generator().manual_seed(0), 1)
+    pixels = torch.zeros(200 * 500, 1, 8, 8, dtype=torch.uint8)
+    run = replace(new_run(prepared(2), {"latent_dim": 4}, batch_size=500), model=model)
+
+    def step(pixels, noise, rate, progress):
+        q = model.posterior(model.scaled(pixels))
+        return torch.stack(model.elbo_terms(model.scaled(pixels), q, q.draw(noise[0])))
+
+    run.step = step  # of which the loop knows nothing
+    train_epoch(run, pixels, torch.Generator().manual_seed(0), 1)
 
 
 @pytest.mark.parametrize("stage", [noise_of_evaluation, noise_of_training])
+@torch.no_grad()
 def test_noise_is_independent_over_images_and_dimensions(monkeypatch, stage):
     """The original had one noise scalar an image. The latents that the decoder gets show it."""
     model, latents = small_vae(latent_dim=4).float(), []
-    decode = model.decode
-    monkeypatch.setattr(model, "decode", lambda z: latents.append(z.detach()) or decode(z))
+    outputs = model.outputs
+    monkeypatch.setattr(model, "outputs", lambda z: latents.append(z) or outputs(z))
     stage(model)
     # The image is the same throughout: all variation is the noise's.
     z = torch.stack([its.view(500, 4) for its in latents[:200]])  # [draws, images, latent]
@@ -100,51 +121,37 @@ def test_noise_is_independent_over_images_and_dimensions(monkeypatch, stage):
         assert (correlation - torch.eye(len(correlation))).abs().max() < limit
 
 
-@torch.no_grad()
 def test_evaluation_does_not_depend_on_how_many_images_go_together(monkeypatch):
-    model, x = small_vae().float(), random_images(50)
-    results = []
+    model, pixels, results = small_vae().float(), prepared(50).pixels, []
     for block in (50, 7):
-        monkeypatch.setattr("vae.data.images.BLOCK", block)
-        results.append(evaluate(model, x, 3, 5, torch.Generator().manual_seed(0)))
+        monkeypatch.setattr("vae.images.BLOCK", block)
+        results.append(evaluate(model, pixels, 3, 5, torch.Generator().manual_seed(0)))
     for name in "reconstruction", "kl", "log_likelihood", "effective_samples":
         whole, in_parts = (getattr(result, name) for result in results)
         torch.testing.assert_close(whole, in_parts, rtol=1e-4, atol=1e-4)
 
 
-@torch.no_grad()
-def test_evaluation_gives_the_elbo_and_a_bound_above_it():
-    model, x = one_dimensional(), random_images(20)
-    elbo, log_p = quadrature(model, x)
-    result = evaluate(model.float(), x, 200, 2000, torch.Generator().manual_seed(0))
-    ours = (result.reconstruction - result.kl).mean()
-    torch.testing.assert_close(ours, elbo.mean(), rtol=0, atol=0.3)
-    torch.testing.assert_close(result.log_likelihood.mean(), log_p.mean(), rtol=0, atol=0.05)
-
-
-def test_active_units_counts_dimensions_that_the_data_moves():
-    means = torch.zeros(1000, 4)
-    means[:, 1] = torch.linspace(-1, 1, 1000)
-    means[:, 2] = 0.05 * torch.linspace(-1, 1, 1000)  # variance 0.0008
-    means[:, 3] = 5.0
-    assert active_units(means) == 1
-
-
-def test_mean_and_stderr_are_exact_in_any_order():
-    values = torch.cat([torch.full((999,), 1e8), torch.full((999,), -1e8), torch.ones(2)])
-    shuffled = values[torch.randperm(len(values))]
-    assert mean_and_stderr(values) == mean_and_stderr(shuffled)
-    assert mean_and_stderr(values)[0] == round(2 / 2000, 4)
-    assert mean_and_stderr(torch.tensor([1.0, 2.0, 3.0, 4.0])) == (2.5, 0.6455)
-
-
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_refined_proposals_raise_the_bound_and_leave_the_elbo(posterior):
-    model, x = small_vae(posterior=posterior).float(), random_images(50).float()
+    model, pixels = small_vae(posterior=posterior).float(), prepared(50).pixels
     for parameter in model.head.parameters():
         parameter.data *= 0.2
-    results = [evaluate(model, x, 3, 10, torch.Generator().manual_seed(0), s) for s in (0, 100)]
-    assert torch.equal(results[0].kl, results[1].kl)
-    assert torch.equal(results[0].reconstruction, results[1].reconstruction)
-    bounds = [result.log_likelihood.mean() for result in results]
-    assert bounds[1] > bounds[0] + 0.2
+    before, after = (
+        evaluate(model, pixels, 3, 10, torch.Generator().manual_seed(0), steps) for steps in (0, 99)
+    )
+    assert torch.equal(before.kl, after.kl)
+    assert torch.equal(before.reconstruction, after.reconstruction)
+    assert after.log_likelihood.mean() > before.log_likelihood.mean() + 0.2
+
+
+def test_units_are_active_if_the_data_moves_them():
+    mean = torch.zeros(1000, 4)
+    mean[:, 1] = torch.linspace(-1, 1, 1000)
+    mean[:, 2] = 0.05 * torch.linspace(-1, 1, 1000)  # variance 0.0008
+    mean[:, 3] = 5.0
+    assert active_units(mean) == 1
+    q = replace(small_vae(latent_dim=4).encode(random_images(1)), mean=mean)
+    q = replace(q, std=torch.ones(1000, 4), log_std=torch.zeros(1000, 4))
+    assert [unit["dimension"] for unit in units(q)] == [0, 1, 2, 3]
+    assert [unit["variance_of_mean"] for unit in units(q)] == [0, 0.334, 0.0008, 0]
+    assert [unit["kl"] for unit in units(q)] == [0, 0.167, 0.0004, 12.5]

@@ -11,9 +11,8 @@ def test_a_line_goes_evenly_from_its_first_point_to_its_second():
     lines = between(first, second).unflatten(0, (2, STEPS))
     assert torch.equal(lines[:, 0], first)
     assert torch.equal(lines[:, -1], second)
-    torch.testing.assert_close(
-        lines.diff(dim=1), ((second - first) / 10).unsqueeze(1).expand(2, 10, 2)
-    )
+    steps = ((second - first) / 10).unsqueeze(1).expand(2, 10, 2)
+    torch.testing.assert_close(lines.diff(dim=1), steps)
 
 
 @pytest.mark.parametrize("far", [0.0, 1e4])
@@ -21,8 +20,7 @@ def test_a_walk_spans_the_aggregate_posterior(far):
     torch.manual_seed(0)
     mean, std = far + torch.randn(20_000, 3) * torch.tensor([0, 3, 4]), torch.tensor([1e-3, 4, 3])
     lines = along(mean, std.expand_as(mean), [2, 0], 2.0).unflatten(0, (2, STEPS))
-    center = mean.mean(0)
-    torch.testing.assert_close(lines[:, STEPS // 2], center.expand(2, 3))
+    torch.testing.assert_close(lines[:, STEPS // 2], mean.mean(0).expand(2, 3))
     reach = (lines[:, -1] - lines[:, 0]) / 2
     expected = torch.tensor([[0, 0, 10.0], [2e-3, 0, 0]])
     torch.testing.assert_close(reach, expected, rtol=0.03, atol=1e-3 if far else 1e-6)

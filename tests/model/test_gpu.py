@@ -9,52 +9,63 @@ import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from tests.models import params
+from tests.models import architecture
 from vae import VAE
 from vae.evaluation.bounds import evaluate
 from vae.evaluation.elbo import elbo_at_rest
-from vae.evaluation.walks import decoded
-from vae.model import NETWORKS, PRIORS
-from vae.model.architecture import Architecture
 from vae.model.objectives import loss
-from vae.training.loop import update
 from vae.training.optimizer import AdamW
 from vae.training.run import Run
+from vae.training.settings import Settings
+from vae.training.shards import ALONE, Sharded
+from vae.training.steps import Plain
 
 OBJECTIVES = [(1, "reparameterized"), (3, "reparameterized"), (1, "stl"), (3, "dreg")]
-every_model = [(network, prior) for network in NETWORKS for prior in PRIORS]
+MODELS = [  # each part, not each combination
+    {"network": "mlp", "posterior": "flow"},
+    {"network": "mlp", "posterior": "bounded", "prior": "mixture", "likelihood": "logistic"},
+    {"network": "conv", "likelihood": "logistic"},
+    {"network": "conv", "posterior": "flow", "prior": "mixture"},
+]
 
 
-def fake(device: str, network: str, prior: str, draws: int = 1):
-    """A run, images [40, 784] and noise [draws, 40, 3] on a fake device."""
-    settings = params({"network": network, "prior": prior}, kl_weight=1.0)
+def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="reparameterized"):
+    """A run, pixels [40, 1, 8, 8] and noise [draws, 40, 3] on a fake device."""
+    settings = Settings(importance_samples=draws, shards=shards, gradient=gradient)
     with torch.device(device):
-        model = VAE(Architecture(**settings.model.model_dump()))
-        run = Run(settings.train, model, AdamW(model, 0.1), {}, {}, [])
-        return run, torch.zeros(40, 784), torch.randn(draws, 40, 3)
+        model = VAE(architecture(**parts))
+        optimizer = AdamW(model, 0.1)
+        step = Plain(model, optimizer, settings)
+        if shards > 1:
+            step = Sharded(model, optimizer, settings, ALONE)
+        run = Run(settings, model, optimizer, step, {}, {}, [])
+        return run, torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.randn(draws, 40, 3)
 
 
-@pytest.mark.parametrize(("network", "prior"), every_model)
+@pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize(("draws", "gradient"), OBJECTIVES)
-def test_a_step_computes_on_the_models_device(network, prior, draws, gradient):
+def test_a_step_computes_on_the_models_device(monkeypatch, model, draws, gradient):
+    monkeypatch.setattr("torch.randint", lambda *_: 0)  # of which shards make a number
+    shards = 4 if (draws, gradient) == (3, "dreg") else 1
     with FakeTensorMode():
-        run, x, noise = fake("lazy", network, prior, draws)
-        run.params = run.params.model_copy(update={"gradient": gradient})
+        run, pixels, noise = fake("lazy", model, draws, shards, gradient)
+        progress = torch.tensor(0.5, device="lazy")
         for _ in range(2):
-            terms = update(run, x, noise, 0.001)
-        assert all(term.device.type == "lazy" and term.shape == (40,) for term in terms)
-        run.restore(run.state(), [])
-        update(run, x, noise, 0.001)
+            terms = run.step(pixels, noise, 0.001, progress)
+            assert (terms.device.type, terms.shape) == ("lazy", (2, 40))
+            run.restore(run.state(), [])
 
 
-@pytest.mark.parametrize(("network", "prior"), every_model)
-def test_losses_measurements_and_samples_are_computed_on_a_gpu(network, prior):
+@pytest.mark.parametrize("model", MODELS)
+def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
     with FakeTensorMode():
-        run, x, noise = fake("cuda:0", network, prior)
+        run, pixels, noise = fake("cuda:0", model)
+        vae, x = run.model, run.model.scaled(pixels)
         for draws, gradient in OBJECTIVES:
-            value, *terms = loss(run.model, x, noise.expand(draws, -1, -1), 1.0, gradient)
+            noises = noise.expand(draws, -1, -1)
+            value, *terms = loss(vae, x, noises, torch.tensor(0.5), gradient=gradient)
             assert {tensor.device.type for tensor in (value, *terms)} == {"cuda"}
-        assert elbo_at_rest(run.model, x, noise[0])[0].device.type == "cuda"
-        assert evaluate(run.model, x, 1, 2, None).log_likelihood.device.type == "cpu"
-        assert run.model.sample(16).device.type == "cuda"
-        assert decoded(run.model, torch.zeros(16, 3)).device.type == "cpu"
+        assert elbo_at_rest(vae, pixels, noise[0])[0].device.type == "cuda"
+        assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"
+        for images in vae.sample(16), vae.sample(16, pixels=True), vae.mean_images(noise[0].cpu()):
+            assert images.device.type == "cuda"

@@ -1,68 +1,173 @@
-"""The model, its posterior and its file."""
+"""The model as its users see it, and its file."""
 
 import json
 import resource
 
+import numpy as np
 import pytest
 import torch
 
-from tests.models import POSTERIORS, random_images, small_vae
+from tests.models import architecture, prepared, random_images, small_vae
 from vae import VAE
-from vae.common.errors import UserError
-from vae.common.files import save_tensors
-from vae.data.images import Images
+from vae.errors import UserError
 from vae.evaluation.bounds import evaluate
-from vae.model import NETWORKS, PRIORS
-from vae.model.architecture import PIXELS
+from vae.files import save_tensors
+from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
+from vae.model.networks.mlp import Layers
+
+COLOUR = (3, 8, 12)
+
+
+@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize(
+    ("posterior", "likelihood"), [*zip(POSTERIORS, [*LIKELIHOODS, "bernoulli"], strict=True)]
+)
+def test_a_saved_model_gives_the_same_outputs(tmp_path, network, prior, posterior, likelihood):
+    parts = {"network": network, "prior": prior, "posterior": posterior, "likelihood": likelihood}
+    model = small_vae(**parts, shape=COLOUR).float()
+    model.dataset = "pictures"
+    for path in tmp_path / "vae.safetensors", tmp_path / "again.safetensors":
+        model.save(path)
+    assert path.read_bytes() == (tmp_path / "vae.safetensors").read_bytes()
+    loaded = VAE.load(path)
+    assert (loaded.architecture, loaded.dataset) == (model.architecture, "pictures")
+    pixels = prepared(5, COLOUR, model.likelihood.levels).pixels
+    for use in [
+        lambda m: m.encode(pixels).mean,
+        lambda m: m.encode(pixels).std,
+        lambda m: m.reconstruct(pixels),
+        lambda m: m.log_likelihood(pixels, 3, torch.Generator().manual_seed(0)),
+        lambda m: m.sample(5, torch.Generator().manual_seed(0)),
+        lambda m: m.sample(5, torch.Generator().manual_seed(0), pixels=True),
+        lambda m: m.decode(np.zeros((5, 3))),
+    ]:
+        mine, its = np.asarray(use(model)), np.asarray(use(loaded))
+        assert (mine == its).all()
+        assert len(mine) == 5
+        assert np.isfinite(mine).all()
+    for images in model.reconstruct(pixels), model.sample(5), model.sample(5, pixels=True):
+        assert images.shape == (5, *COLOUR)
+        assert 0 <= images.min() < images.max() <= 1
+    assert model.decode(torch.zeros(4, 5, 3)).shape[:2] == (4, 5)
+
+
+@pytest.mark.parametrize("likelihood", ["bernoulli", "logistic"])
+def test_images_are_taken_as_levels_and_as_floats_in_every_shape(likelihood):
+    model = small_vae(likelihood=likelihood).float()
+    top = model.likelihood.levels - 1
+    levels = prepared(4, levels=top + 1).pixels
+    expected = model.inputs(levels)
+    assert torch.equal(expected, levels.float() / top)
+    assert torch.equal(model.scaled(levels), expected)
+    floats = levels / top  # as torchvision's ToTensor gives them
+    for images in levels, floats, floats.double(), levels.long():
+        for shaped in images, images.squeeze(1), images.flatten(1):
+            for its in shaped, shaped.numpy(), shaped.tolist():
+                assert torch.equal(model.inputs(its), expected)
+    assert torch.equal(model.encode(levels.numpy()).mean, model.posterior(expected).mean)
+    if top == 1:
+        assert torch.equal(model.inputs(levels.bool().numpy()), expected)
+    colours = small_vae(shape=COLOUR).float()
+    pixels = prepared(4, COLOUR).pixels
+    assert torch.equal(colours.inputs(pixels.flatten(1)), pixels.float())
+    with pytest.raises(ValueError, match=r"should be \[N, 3, 8, 12\] or \[N, 288\]$"):
+        colours.encode(pixels[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("images", "words"),
+    [
+        (
+            torch.zeros(3, 32, 32),
+            r"of shape \(3, 32, 32\): should be \[N, 1, 8, 8\] or \[N, 64\] or",
+        ),
+        (torch.zeros(8, 8), r"images of shape \(8, 8\)"),
+        (torch.zeros(64), r"images of shape \(64,\)"),
+        (torch.full((3, 64), 0.5), "a pixel is 0.5: should be one of 2 levels.*threshold 128"),
+        (
+            torch.full((3, 8, 8), 255, dtype=torch.uint8),
+            "a pixel is 255: .* integer from 0 to 1 or",
+        ),
+        (torch.full((3, 64), -1), "a pixel is -1"),
+        (torch.full((3, 64), torch.nan), "a pixel is nan"),
+        (torch.full((3, 64), 1j), "images are complex"),
+        ([["a"]], "no array of images"),
+    ],
+)
+@pytest.mark.parametrize("use", ["encode", "reconstruct", "log_likelihood"])
+def test_anything_but_a_batch_of_images_of_the_levels_is_refused(images, words, use):
+    model = small_vae().float()
+    model.binarization = "threshold 128"
+    with pytest.raises(ValueError, match=words):
+        getattr(model, use)(images)
+
+
+def test_other_shapes_counts_and_draws_are_refused():
+    model = small_vae().float()
+    with pytest.raises(ValueError, match=r"latents of shape \(4, 2\): should be \[..., 3\]"):
+        model.decode(torch.zeros(4, 2))
+    with pytest.raises(ValueError, match="count = -1: should not be negative"):
+        model.sample(-1)
+    with pytest.raises(ValueError, match="draws = 0: should be at least 1"):
+        model.log_likelihood(random_images(2), draws=0)
+    assert model.sample(0).shape == (0, 1, 8, 8)
+
+
+@pytest.mark.parametrize("count", [1, 16, 32])
+def test_a_seed_gives_the_same_images_whatever_their_number(count):
+    samples = [small_vae().float().sample(n, torch.Generator().manual_seed(0)) for n in (count, 32)]
+    assert torch.equal(samples[0], samples[1][:count])
 
 
 @pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("extreme", [-1e30, -1e4, -100.0, 0.0, 100.0, 1e4, 1e30])
-def test_std_is_positive_and_finite_whatever_the_network_says(posterior, extreme):
-    model = small_vae(posterior=posterior, latent_dim=2).float()
-    model._run = lambda network, x: torch.full((1, model.architecture.outputs), extreme)
-    q = model.posterior(torch.zeros(1, PIXELS))
-    mean, std, log_std = q.gaussian
-    assert (std > 0).all()
-    assert std.isfinite().all()
-    assert log_std.isfinite().all()
-    torch.testing.assert_close(std.log(), log_std, rtol=1e-5, atol=2e-6)
-    if posterior == "bounded":
-        assert (std <= 1).all()
-        assert (mean.abs() <= 1).all()
-
-
-@pytest.mark.parametrize("intensities", [False, True])
-def test_decoder_bias_log_odds_starts_at_how_often_each_pixel_is_set(intensities):
-    top = 255 if intensities else 1
-    pixels = torch.zeros(200, PIXELS, dtype=torch.uint8)
-    pixels[:50, 0], pixels[:, 1] = top, top
-    biases = Images(pixels, torch.zeros(200), intensities, "MNIST", "stochastic").log_odds()
-    expected = torch.tensor([50.5 / 201, 200.5 / 201] + [0.5 / 201] * (PIXELS - 2))
-    torch.testing.assert_close(biases.sigmoid(), expected)
-
-
-@pytest.mark.parametrize("network", list(NETWORKS))
-@pytest.mark.parametrize("prior", list(PRIORS))
 @torch.no_grad()
-def test_a_saved_model_gives_the_same_outputs(tmp_path, network, prior):
-    model = small_vae(network=network, prior=prior).float()
-    model.save(tmp_path / "vae.safetensors")
-    loaded = VAE.load(tmp_path / "vae.safetensors")
-    assert loaded.architecture == model.architecture
-    x = random_images(5)
-    for mine, its in zip(loaded.encode(x), model.encode(x), strict=True):
-        assert torch.equal(mine, its)
-    assert torch.equal(loaded.reconstruct(x), model.reconstruct(x))
-    samples = [m.sample(4, torch.Generator().manual_seed(0)) for m in (model, loaded)]
-    assert torch.equal(*samples)
-    assert samples[0].shape == (4, 28, 28)
+def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures(posterior):
+    model, pixels = small_vae(posterior=posterior).float(), prepared(9).pixels
+    bounds = model.log_likelihood(pixels, 20, torch.Generator().manual_seed(0))
+    result = evaluate(model, pixels, 0, 20, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(bounds, result.log_likelihood)
 
 
-def test_the_same_model_gives_the_same_bytes(tmp_path):
-    for index in range(5):
-        small_vae().save(tmp_path / f"{index}.safetensors")
-    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 4, 8), (1, 5, 7), (1, 1, 1)])
+def test_mlps_take_any_size_and_convolutions_multiples_of_four(shape):
+    for network in NETWORKS:
+        if network == "conv" and (shape[1] % 4 or shape[2] % 4):
+            words = rf"images of {shape[1]}×{shape[2]} pixels: .* should be multiples of 4$"
+            with pytest.raises(ValueError, match=words):
+                VAE(architecture(network, shape=shape))
+        else:
+            model = VAE(architecture(network, shape=shape, likelihood="logistic"))
+            assert model.reconstruct(prepared(2, shape, 256).pixels).shape == (2, *shape)
+            assert model.decode(torch.zeros(2, 3)).shape == (2, 15 * shape[0], *shape[1:])
+
+
+def test_a_hidden_layer_as_wide_as_its_input_may_add_it_to_its_output():
+    x = torch.randn(7, 4)
+    for residual in False, True:
+        first, second, third = [*(layers := Layers(4, 4, 5, 5, residual=residual))][::2]
+        hidden = first(x).relu() + residual * x
+        torch.testing.assert_close(layers(x), third(second(hidden).relu()))
+
+
+@pytest.mark.parametrize(
+    ("parts", "words"),
+    [
+        ({"network": "nlp"}, "unknown network 'nlp' .known: mlp, conv"),
+        ({"prior": "a"}, "unknown prior"),
+        ({"posterior": "a"}, "unknown posterior"),
+        ({"likelihood": "a"}, "unknown likelihood"),
+        ({"settings": {"hidden_dims": []}}, "hidden_dims has 0 layers: should be 1 to 100"),
+        ({"settings": {"hidden_dims": [1] * 101}}, "hidden_dims has 101 layers"),
+        ({"settings": {"hidden_dims": [5, 0]}}, "hidden_dims = 0: should be 1 to 1,000,000"),
+        ({"network": "conv", "settings": {"channels": 1_000_001}}, "channels = 1000001: should be"),
+    ],
+)
+def test_architectures_that_cannot_be_are_refused(parts, words):
+    with pytest.raises(ValueError, match=words):
+        VAE(architecture(**parts))
+    for hidden_dims in [1], [1] * 100:  # which can
+        VAE(architecture(settings={"hidden_dims": hidden_dims}))
 
 
 def test_a_file_that_holds_no_model_is_named(tmp_path):
@@ -78,71 +183,37 @@ def test_a_file_that_holds_no_model_is_named(tmp_path):
     with pytest.raises(UserError, match="damaged"):
         VAE.load(path)
     for old, new in [
-        (b"[20, 10]", b"[20, 11]"), (b"gaussian", b"gaussien"), (b"latent", b"latant"),
-        (b"mlp", b"nlp"), (b"standard", b"standart"),
+        (b"[20, 20]", b"[20, 21]"), (b"gaussian", b"gaussien"), (b"latent", b"latant"),
+        (b"mlp", b"nlp"), (b"standard", b"standart"), (b"bernoulli", b"bernoully"),
     ]:  # fmt: skip
         path.write_bytes(content.replace(old, new))
         with pytest.raises(UserError, match="does not hold a VAE"):
             VAE.load(path)
+    model = small_vae()
+    next(model.parameters()).data[0] = torch.nan
+    model.save(path)
+    with pytest.raises(UserError, match="some of its weights are not finite"):
+        VAE.load(path)
 
 
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@torch.no_grad()
-def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures(posterior):
-    model, x = small_vae(posterior=posterior).float(), random_images(9).unflatten(1, (28, 28))
-    bounds = model.log_likelihood(x, 20, torch.Generator().manual_seed(0))
-    result = evaluate(model, x.flatten(1), 0, 20, torch.Generator().manual_seed(0))
-    assert bounds.shape == (9,)
-    torch.testing.assert_close(bounds, result.log_likelihood)
+def write(path, described: dict) -> None:
+    metadata = {"architecture": json.dumps(described), "dataset": "", "binarization": ""}
+    save_tensors(path, {"x": torch.zeros(1)}, metadata)
 
 
-@pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (torch.zeros(3, 32, 32), r"images of shape \(3, 32, 32\): should be \[N, 28, 28\] or"),
-        (torch.zeros(28, 28), r"images of shape \(28, 28\)"),
-        (torch.zeros(784), r"images of shape \(784,\)"),
-        (torch.full((3, 784), 0.5), "a pixel is 0.5: should be 0 or 1.*threshold 128"),
-        (torch.full((3, 28, 28), 255, dtype=torch.uint8), "a pixel is 255"),
-        (torch.full((3, 784), torch.nan), "a pixel is nan"),
-        (torch.full((3, 784), 1j), "images are complex"),
-        ([["a"]], "no array of images"),
-    ],
-)
-@pytest.mark.parametrize("use", ["encode", "reconstruct", "log_likelihood"])
-def test_anything_but_a_batch_of_binary_images_is_refused(images, words, use):
-    model = small_vae().float()
-    model.binarization = "threshold 128"
-    with pytest.raises(ValueError, match=words):
-        getattr(model, use)(images)
-
-
-def test_latents_of_another_dimension_are_refused():
-    with pytest.raises(ValueError, match=r"latents of shape \(4, 2\): should be \[..., 3\]"):
-        small_vae().decode(torch.zeros(4, 2))
-
-
-def test_arrays_and_lists_are_accepted_as_images():
-    model, x = small_vae().float(), random_images(2)
-    expected = model.reconstruct(x)
-    for images in x.numpy(), x.tolist(), x.bool().numpy():
-        torch.testing.assert_close(model.reconstruct(images), expected)
-
-
-def test_a_negative_count_and_no_draws_are_refused():
-    model = small_vae().float()
-    with pytest.raises(ValueError, match="count = -1: should not be negative"):
-        model.sample(-1)
-    with pytest.raises(ValueError, match="draws = 0: should be at least 1"):
-        model.log_likelihood(random_images(2), draws=0)
-    assert model.sample(0).shape == (0, 28, 28)
+def test_a_file_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
+    path = tmp_path / "vae.safetensors"
+    write(path, {"hidden_dims": [512, 64], "latent_dim": 12, "posterior": "bounded"})
+    with pytest.raises(UserError) as refused:
+        VAE.load(path)
+    first, second = str(refused.value).splitlines()
+    assert first.endswith("does not hold a VAE of this project (an earlier version wrote it).")
+    assert second == "Delete it and train again: dvc repro"
 
 
 def test_a_small_file_that_claims_to_be_large_takes_no_memory(tmp_path):
-    path = tmp_path / "vae.safetensors"
-    architecture = {"hidden_dims": [20_000, 20_000], "latent_dim": 2, "posterior": "gaussian"}
-    metadata = {"architecture": json.dumps(architecture), "dataset": "", "binarization": ""}
-    save_tensors(path, {"x": torch.zeros(1)}, metadata)
+    path, large = tmp_path / "vae.safetensors", {"hidden_dims": [20_000, 20_000]}
+    write(path, {"shape": [1, 8, 8], "latent_dim": 2, "settings": large})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(UserError, match="do not have the shapes of its architecture"):
         VAE.load(path)

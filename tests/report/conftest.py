@@ -15,7 +15,8 @@ from playwright.sync_api import sync_playwright
 from benchmarks.picture import BROWSERS, browser_path
 from report.__main__ import main
 from tests.project import Project
-from vae.common.files import write_csv
+from vae.files import write_csv
+from vae.images import save_images
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 
@@ -23,6 +24,14 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+GREY, COLOUR = (1, 28, 28), (3, 8, 12)
+RESIDUAL = {"hidden_dims": (500, 500), "residual": True}
+MODELS = {  # data set and architecture
+    "plain": ("MNIST", Architecture(GREY, 12, posterior="bounded")),
+    "convolutional": ("FashionMNIST", Architecture(GREY, 12, "conv")),
+    "colourful": ("pictures", Architecture(COLOUR, 12, "conv", likelihood="logistic")),
+    "large": ("pictures", Architecture(COLOUR, 40, "mlp", RESIDUAL, "logistic", prior="mixture")),
+}
 IMAGE = "<img src=x onerror=alert(1)>"
 
 
@@ -44,7 +53,7 @@ def seen() -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def opened(browser, seen) -> dict:
+def opened() -> dict:
     """Pages by project and width. Tests share them, because opening one takes seconds."""
     return {}
 
@@ -76,10 +85,18 @@ def visit(browser, seen, opened):
     assert found == []
 
 
+def settled(page) -> None:
+    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")
+
+
 def report(project: Project) -> None:
     """Does what `python -m report` does in the project, but saves the seconds for imports."""
     with contextlib.chdir(project.folder), patch.dict(os.environ, project.env):
         main()
+
+
+def model_of(project: Project) -> VAE:
+    return VAE.load(project.folder / "models/vae.safetensors")
 
 
 def copied(project: Project, folder: Path) -> Project:
@@ -88,47 +105,55 @@ def copied(project: Project, folder: Path) -> Project:
 
 
 @torch.no_grad()
-def untrained(architecture: Architecture, dataset: str = "MNIST") -> VAE:
-    """The decoder's weights are random and large, so that its images differ and have contrast."""
+def give_model(project: Project, dataset: str, architecture: Architecture) -> None:
+    """Puts a model in the project, with test images of its kind. Its decoder's weights are random
+    and large, so that its images differ and have contrast. Of a mixture, the mass is at ±5.
+    """
     torch.manual_seed(0)
     model = VAE(architecture)
-    model.dataset, model.binarization = dataset, "threshold 128"
     for parameter in model.decoder.parameters():
         parameter.normal_(0, 1.5 / math.sqrt(parameter[0].numel()))
-    return model
-
-
-def reported(project: Project, folder: Path, model: VAE) -> Project:
-    """A copy of the project with another model, committed, and its page."""
-    project = copied(project, folder)
+    if architecture.prior == "mixture":
+        model.prior.means.copy_(5 * model.prior.means.sign())
+        model.prior.log_stds.fill_(-5)
+    levels, labels = model.likelihood.levels, torch.arange(20, dtype=torch.uint8) % 10
+    metadata = {"binarization": "none"}
+    if levels == 2:
+        metadata = {"binarization": "threshold", "threshold": "128"}
+    model.dataset, model.binarization = dataset, " ".join(metadata.values())
     model.save(project.folder / "models/vae.safetensors")
-    kl = [dimension * 7 % 40 / 10 for dimension in range(model.architecture.latent_dim)]
+    images = torch.randint(levels, (20, *architecture.shape), dtype=torch.uint8)
+    metadata["dataset"] = dataset
+    save_images(project.folder / "data/test.safetensors", images, labels, metadata)
+    kl = [dimension * 7 % 40 / 10 for dimension in range(architecture.latent_dim)]
     rows = [{"dimension": i, "kl": kl, "variance_of_mean": kl} for i, kl in enumerate(kl)]
     write_csv(project.folder / "plots/units.csv", rows)
-    project.run("git", "commit", "-qam", "units")
-    report(project)
-    return project
 
 
 @pytest.fixture(scope="session")
-def plain(reproduced, tmp_path_factory) -> Project:
-    model = untrained(Architecture((512, 64), 12, "bounded"))
-    return reported(reproduced, tmp_path_factory.mktemp("plain"), model)
+def reported(reproduced, tmp_path_factory):
+    """A project with the model of that name, committed, and its page. Tests share it."""
+    made = {}
+
+    def reported(name: str) -> Project:
+        if name not in made:
+            made[name] = copied(reproduced, tmp_path_factory.mktemp(name))
+            give_model(made[name], *MODELS[name])
+            made[name].run("git", "commit", "-qam", "units")
+            report(made[name])
+        return made[name]
+
+    return reported
 
 
 @pytest.fixture(scope="session")
-def large(reproduced, tmp_path_factory) -> Project:
-    """The page of a model like the preset strong's. Its prior has its mass at corners at ±5."""
-    model = untrained(Architecture((500, 500), 40, "gaussian", "mixture", residual=True))
-    model.prior.means.data = 5 * model.prior.means.data.sign()
-    model.prior.log_stds.data.fill_(-5)
-    return reported(reproduced, tmp_path_factory.mktemp("large"), model)
+def plain(reported) -> Project:
+    return reported("plain")
 
 
 @pytest.fixture(scope="session")
-def convolutional(reproduced, tmp_path_factory) -> Project:
-    model = untrained(Architecture((), 12, "gaussian", network="conv"), "FashionMNIST")
-    return reported(reproduced, tmp_path_factory.mktemp("convolutional"), model)
+def large(reported) -> Project:
+    return reported("large")
 
 
 @pytest.fixture(scope="session")
@@ -153,16 +178,3 @@ def unusual(reproduced, tmp_path_factory) -> Project:
     with patch.object(dvc.api, "exp_show", with_another):
         report(project)
     return project
-
-
-@pytest.fixture(params=["plain", "large", "convolutional"])
-def each(request) -> Project:
-    return request.getfixturevalue(request.param)
-
-
-def model_of(project: Project) -> VAE:
-    return VAE.load(project.folder / "models/vae.safetensors")
-
-
-def settled(page) -> None:
-    page.evaluate("new Promise((done) => requestAnimationFrame(() => requestAnimationFrame(done)))")

@@ -5,6 +5,7 @@ import json
 import math
 import os
 import random
+import re
 import shutil
 import sys
 from unittest.mock import patch
@@ -14,7 +15,7 @@ import pytest
 from report.changes import main
 from report.differences import metrics_table
 from tests.project import Project
-from vae.common.errors import UserError
+from vae.errors import UserError
 
 URL = "https://github.com/o/r/raw"
 
@@ -30,7 +31,9 @@ def changes(project, capsys):
             patch.object(sys, "argv", ["report.changes", *arguments]),
         ):
             main()
-        return capsys.readouterr().out
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
 
     return changes
 
@@ -40,16 +43,14 @@ def measure(project: Project, **changed: object) -> None:
     path.write_text(json.dumps(json.loads(path.read_text()) | changed))
 
 
-def test_equal_results_are_reported_as_equal(project):
-    done = project.run("python", "-m", "report.changes", "HEAD", "--images", URL)
+def test_equal_results_are_reported_as_equal(project, changes):
     head = project.run("git", "rev-parse", "--short=7", "HEAD").stdout.strip()
-    assert done.stdout.splitlines() == [
+    assert changes("HEAD", "--images", URL).splitlines() == [
         "<!-- python -m report.changes -->", f"## Results: from {head} to {head}", "",
         "### Metrics", "", "No metric differs.", "",
         "### Parameters", "", "No parameter differs.", "",
         "### Pictures", "", "No picture differs.",
     ]  # fmt: skip
-    assert done.stderr == ""
 
 
 def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
@@ -71,31 +72,24 @@ def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
 
     text = changes(base, "--images", f"{URL}/")
     assert f"from {base[:7]} to {head[:7]}, with uncommitted changes\n" in text
-    rows = [line.strip("| ").split(" | ") for line in text.splitlines() if line[:7] == "| <code"]
-    cells = {name: values for name, *values in rows}
-    beyond, within = "**beyond** 2 × 0.5000", "within 2 × 0.5000"
-    assert cells == {
-        "<code>test&#58; elbo</code>": [
-            "−100.0000 ± 0.3000", "−98.9000 ± 0.4000", "+1.1000", beyond,
-        ],
-        "<code>test&#58; log&#95;likelihood</code>": [
-            "−90.0000 ± 0.3000", "−91.0000 ± 0.4000", "−1.0000", within,
-        ],
-        "<code>test&#58; kl</code>": ["8.0000", "7.7500", "−0.2500"],
-        "<code>test&#58; active&#95;units</code>": ["1,007", "5", "−1,002"],
-        "<code>prepare&#46;mirror</code>": cells["<code>prepare&#46;mirror</code>"],
-        "<code>train&#46;kl&#95;weight</code>": ["5.0000", "1.5000"],
-        "<code>latent</code>": [f"![]({URL}/{base}/plots/latent.png)"],
-        "<code>a &#41;&#124;&#60;b&#62;</code>": [
-            "", f"![]({URL}/{head}/plots/a%20%29%7C%3Cb%3E.png)",
-        ],
-        "<code>samples</code>": [
-            f"![]({URL}/{base}/plots/samples.png)", f"![]({URL}/{head}/plots/samples.png)",
-        ],
-        "<code>interpolations</code>": [
-            f"![]({URL}/{base}/plots/interpolations.png)", "not committed",
-        ],
-    }  # fmt: skip
+    rows = [line.strip("| ") for line in text.splitlines() if line[:7] == "| <code"]
+    before, now = f"![]({URL}/{base}/plots", f"![]({URL}/{head}/plots"
+    expected = {
+        "<code>test&#58; elbo</code> | −100.0000 ± 0.3000 | −98.9000 ± 0.4000 | +1.1000 | "
+        "**beyond** 2 × 0.5000",
+        "<code>test&#58; log&#95;likelihood</code> | −90.0000 ± 0.3000 | −91.0000 ± 0.4000 | "
+        "−1.0000 | within 2 × 0.5000",
+        "<code>test&#58; kl</code> | 8.0000 | 7.7500 | −0.2500",
+        "<code>test&#58; active&#95;units</code> | 1,007 | 5 | −1,002",
+        "<code>train&#46;kl&#95;weight</code> | 5.0000 | 1.5000",
+        f"<code>latent</code> | {before}/latent.png)",
+        f"<code>a &#41;&#124;&#60;b&#62;</code> |  | {now}/a%20%29%7C%3Cb%3E.png)",
+        f"<code>samples</code> | {before}/samples.png) | {now}/samples.png)",
+        f"<code>interpolations</code> | {before}/interpolations.png) | not committed",
+    }
+    assert expected < set(rows)
+    (mirror,) = set(rows) - expected
+    assert mirror.startswith("<code>prepare&#46;mirror</code> | ")
     assert "<img" not in text
     assert "@" not in text
     assert "`dvc plots diff" in changes(base)  # without links, the pictures are named
@@ -125,43 +119,37 @@ def test_equally_good_models_are_rarely_called_different(correlation, most):
 
 
 def test_missing_results_are_named(project, changes):
+    def refusal(base: str) -> str:
+        with pytest.raises(UserError) as error:
+            changes(base)
+        return str(error.value)
+
+    not_whole = "the workspace's results are not whole: "
     shutil.rmtree(project.folder / "metrics")
     project.commit()
-    with pytest.raises(UserError, match=r"^the workspace's results are not whole: metrics/t"):
-        changes("HEAD~")
+    assert refusal("HEAD~").startswith(f"{not_whole}metrics/t")
     project.run("git", "checkout", "-q", "HEAD~", "--", "metrics")
-    with pytest.raises(UserError, match=r"^BASE = 'HEAD' has no metrics: metrics/test.json is "):
-        changes("HEAD")
+    assert refusal("HEAD").startswith("BASE = 'HEAD' has no metrics: metrics/test.json is ")
     (project.folder / "metrics/test.json").write_text("{")
     project.commit()
     project.run("git", "checkout", "-q", "HEAD~2", "--", "metrics")
-    with pytest.raises(UserError, match=r"^BASE = 'main' has no metrics.*\nChoose one of: git"):
-        changes("main")
+    assert re.match("BASE = 'main' has no metrics.*\nChoose one of: git", refusal("main"))
     (project.folder / "dvc.yaml").unlink()
-    with pytest.raises(UserError, match=r"^metrics/test.json is none of the workspace's metrics"):
-        changes("HEAD~2")
+    assert refusal("HEAD~2").startswith("metrics/test.json is none of the workspace's metrics")
     (project.folder / "dvc.yaml").write_text("stages: [")
-    with pytest.raises(UserError, match=r"^the workspace's results are not whole: .*dvc\.yaml"):
-        changes("HEAD~2")
+    assert re.match(rf"{not_whole}.*dvc\.yaml", refusal("HEAD~2"))
     project.run("git", "checkout", "-q", "HEAD", "--", "dvc.yaml")
     project.set("prepare:", "prepare: [")
-    with pytest.raises(UserError, match=r"^the workspace's results are not whole: .*params\.yaml"):
-        changes("HEAD~2")
+    assert re.match(rf"{not_whole}.*params\.yaml", refusal("HEAD~2"))
 
 
-def test_a_mistake_ends_in_two_lines(project):
-    def lines() -> list[str]:
-        done = project.run("python", "-m", "report.changes", "nowhere", check=False)
-        assert done.returncode == 1
-        assert done.stdout == ""
-        return done.stderr.splitlines()
-
-    assert lines() == [
+def test_a_mistake_ends_in_two_lines(project, changes):
+    done = project.run("python", "-m", "report.changes", "nowhere", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.splitlines() == [
         "error: BASE = 'nowhere' is no commit of this repository.",
         "Fetch it (git fetch origin), or choose one of: git log --oneline --all",
     ]
     shutil.rmtree(project.folder / ".git")
-    assert lines() == [
-        "error: there is no Git repository here, and so no commit to compare with.",
-        "Run this in the root folder of a clone",
-    ]
+    with pytest.raises(UserError, match=r"^there is no Git repository here.*\nRun this in the"):
+        changes("nowhere")

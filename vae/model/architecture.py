@@ -1,29 +1,32 @@
-"""What a model consists of: `model` in params.yaml, and in the metadata of the model's file."""
+"""What a model consists of. Its file holds this as JSON."""
 
-from dataclasses import dataclass
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pkgutil import resolve_name
 
-from vae.model import NETWORKS, POSTERIORS, PRIORS
+from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 
-PIXELS = 28 * 28
+Shape = tuple[int, int, int]  # of an image: channels, height, width
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Raises ValueError if one of the names is unknown."""
 
-    hidden_dims: tuple[int, ...]  # mlp: units of the encoder's hidden layers
+    shape: Shape  # of the images
     latent_dim: int
-    posterior: str
-    prior: str = "standard"
-    residual: bool = False  # mlp: hidden layers as wide as their input add it to their output
     network: str = "mlp"
-    channels: int = 16  # conv: of its largest feature maps
+    settings: Mapping[str, object] = field(default_factory=dict)  # of the network
+    likelihood: str = "bernoulli"
+    posterior: str = "gaussian"
+    prior: str = "standard"
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON has lists
+        object.__setattr__(self, "shape", tuple(self.shape))  # JSON has lists
         for kind, name, known in [
             ("network", self.network, NETWORKS),
+            ("likelihood", self.likelihood, LIKELIHOODS),
             ("posterior", self.posterior, POSTERIORS),
             ("prior", self.prior, PRIORS),
         ]:
@@ -31,6 +34,11 @@ class Architecture:
                 raise ValueError(f"unknown {kind} {name!r} (known: {', '.join(known)})")
 
     @property
-    def outputs(self) -> int:
+    def pixels(self) -> int:
+        """Numbers in an image, of all its channels."""
+        return math.prod(self.shape)
+
+    @property
+    def encoder_outputs(self) -> int:
         """How many numbers the encoder gives for an image: as many as the posterior takes."""
         return resolve_name(POSTERIORS[self.posterior]).outputs(self.latent_dim)

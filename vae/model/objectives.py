@@ -1,62 +1,79 @@
-"""The ELBO and the importance-weighted bound on log p(x): training maximizes them, evaluation
-measures them.
+"""What training maximizes. Each objective is a function of `Terms`, in nats; higher is better.
 
-These are pure functions of tensors, in nats per image; higher is better. Training takes the
-gradient by `loss(...).backward()`, and evaluation calls the same `elbo_terms` and `log_weights`.
-
-x is [N, 784] in {0, 1}; q is q(z|x), each part [N, latent]; z are draws of it, [..., N, latent].
+The evidence lower bound and the importance-weighted bound are one: `bound` of one draw and of
+several. Training takes the gradient by `loss(...).backward()`. Evaluation measures the same terms,
+`VAE.elbo_terms` and `VAE.log_weights`, whatever the objective was.
 """
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from dataclasses import dataclass
 
 from torch import Tensor
 
-from vae.model.densities import Density, bernoulli, log_mean_exp, normalized
+from vae.model.densities import Density
+from vae.model.vae import VAE
+from vae.numerics import log_mean_exp, softmax
 
-if TYPE_CHECKING:
-    from vae.model.vae import VAE
+
+@dataclass(frozen=True)
+class Terms:
+    """What an objective sees: N images with K draws each."""
+
+    model: VAE
+    x: Tensor  # [N, C, H, W] in [0, 1]
+    q: Density  # q(z|x)
+    z: Tensor  # the draws, [K, N, latent]
+    reconstruction: Tensor  # log p(x|z), [K, N]
+    kl: Tensor  # of q to the prior, [K, N]: exact where it can be, else at the draws
+    kl_weight: float  # train.kl_weight
+    progress: Tensor  # the share of training that is done, 0 to 1, of no dimensions
+
+    @property
+    def kl_of_dimensions(self) -> Tensor | None:
+        """[N, latent]; None if the prior and the posterior have no closed form of it."""
+        return self.model.prior.kl_of_dimensions(self.q)
 
 
-def elbo_terms(model: "VAE", x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Both parts of the ELBO: log p(x|z) at the draws, and the KL of q to the prior, [..., N] each.
+Objective = Callable[[Terms], Tensor]  # → a value for each image, [N], or one for all
 
-    ELBO = reconstruction − KL (Kingma & Welling 2014, arXiv:1312.6114, eq. 3). The KL is exact
-    where the prior has it in closed form, and else log q(z|x) − log p(z) at the draws.
+
+def bound(t: Terms) -> Tensor:
+    """L_K = log 1/K Σ_k p(x|z_k) p(z_k)/q(z_k|x), [N] (Burda, Grosse & Salakhutdinov 2016,
+    arXiv:1509.00519, eq. 8).
+
+    At K = 1 it is the ELBO, reconstruction − KL (Kingma & Welling 2014, arXiv:1312.6114, eq. 3),
+    with the KL times kl_weight (Higgins et al. 2017). With K it grows towards log p(x).
     """
-    return bernoulli(x, model.decode(z)), model.prior.kl(q, z)
-
-
-def log_weights(model: "VAE", x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
-    """Both parts of log w = log p(x|z) − log q(z|x)/p(z) at the draws, [..., N] each.
-
-    The logarithm of the mean of K weights is the bound L_K of Burda, Grosse & Salakhutdinov 2016
-    (arXiv:1509.00519, eq. 8): the ELBO in expectation at K = 1, growing with K towards log p(x).
-    """
-    return bernoulli(x, model.decode(z)), q.log_prob(z) - model.prior.log_prob(z)
+    return log_mean_exp(t.reconstruction - t.kl_weight * t.kl)
 
 
 def loss(
-    model: "VAE", x: Tensor, noise: Tensor, kl_weight: float, gradient: str
+    model: VAE,
+    x: Tensor,
+    noise: Tensor,
+    progress: Tensor,
+    objective: Objective = bound,
+    kl_weight: float = 1.0,
+    gradient: str = "reparameterized",
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """→ the loss, which is minus the bound of K draws, averaged over the images; and the two parts
-    of the bound, reconstruction and KL, averaged over the draws, [N] each and without kl_weight.
+    """→ minus the objective, averaged over the images; and reconstruction and KL, averaged over the
+    draws, [N] each and without kl_weight.
 
-    noise [K, N, latent] is N(0, 1) and independent throughout. kl_weight multiplies the KL and has
-    to be 1 if K > 1. `gradient` names the estimator of the encoder's gradient. All estimators have
-    the same mean: `reparameterized` (Burda et al., eq. 13); `stl`, for K = 1, which leaves out the
-    score, a term of mean zero (Roeder et al. 2017, arXiv:1703.09194); `dreg`, its form for K > 1
+    x [N, C, H, W]; noise [K, N, latent] is N(0, 1) and independent throughout. kl_weight has to be
+    1 if K > 1. `gradient` names the estimator of the encoder's gradient. All have the same mean:
+    `reparameterized` (Burda et al., eq. 13); `stl`, for K = 1, which leaves out the score, a term
+    of mean zero (Roeder et al. 2017, arXiv:1703.09194); `dreg`, its form for the bound of K > 1
     (Tucker et al. 2018, arXiv:1810.04152, eq. 8).
     """
     q = model.posterior(x)
     z = q.draw(noise)
     if len(noise) == 1 and gradient == "reparameterized":
-        reconstruction, kl = elbo_terms(model, x, q, z)
+        reconstruction, kl = model.elbo_terms(x, q, z)
     else:
         density = q if gradient == "reparameterized" else q.detach()  # no score
-        reconstruction, kl = log_weights(model, x, density, z)
-    log_w = reconstruction - kl_weight * kl
+        reconstruction, kl = model.log_weights(x, density, z)
     if gradient == "dreg":
-        weights = normalized(log_w.detach()).unsqueeze(-1)
+        weights = softmax((reconstruction - kl).detach()).unsqueeze(-1)
         z.register_hook(lambda grad_z: grad_z * weights)
-    bound = log_mean_exp(log_w)
-    return -bound.mean(), reconstruction.detach().mean(0), kl.detach().mean(0)
+    value = objective(Terms(model, x, q, z, reconstruction, kl, kl_weight, progress))
+    return -value.mean(), reconstruction.detach().mean(0), kl.detach().mean(0)

@@ -4,17 +4,19 @@ Every standard deviation is positive and finite, whatever the outputs are.
 """
 
 from abc import ABC, abstractmethod
-from typing import NamedTuple
+from dataclasses import dataclass, replace
+from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
-from torch.nn.functional import logsigmoid
 
-from vae.model.densities import Density, Gaussian, exp
-from vae.model.networks.mlp import MLP
+from vae.model.densities import Density, Gaussian
+from vae.model.networks.mlp import Layers
+from vae.numerics import exp, log, log_sigmoid, sigmoid
 
 MOMENT_DRAWS = 100  # of a posterior that is no Gaussian
+SMALLEST_VARIANCE = 1e-14  # of a dimension that does not vary, whose logarithm is asked for
 CONTEXT = 64  # outputs of the encoder that steer a flow
 MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
 
@@ -36,16 +38,14 @@ class Posterior(ABC, nn.Module):
 
 
 class BoundedPosterior(Posterior):
-    """A Gaussian with its mean in (−1, 1) and its std in (0, 1).
-
-    These are the original's tanh heads. The second is moved into (0, 1): σ(h) = (1 + tanh(h/2))/2.
+    """A Gaussian with its mean in (−1, 1) and its std in (0, 1): the original's tanh heads, the
+    second moved into (0, 1).
     """
 
     def forward(self, outputs: Tensor) -> Gaussian:
         mean, spread = outputs.chunk(2, dim=-1)
         spread = spread.clamp(min=MIN_LOG_STD)
-        std = ((-spread).expm1() + 2).reciprocal()  # 1/(1 + e^−h)
-        return Gaussian(mean.tanh(), std, logsigmoid(spread))
+        return Gaussian(mean.tanh(), sigmoid(spread), log_sigmoid(spread))
 
 
 class GaussianPosterior(Posterior):
@@ -74,10 +74,10 @@ class FlowPosterior(Posterior):
     def outputs(latent_dim: int) -> int:
         return 2 * latent_dim + CONTEXT
 
-    def forward(self, outputs: Tensor) -> "Bent":
+    def forward(self, outputs: Tensor) -> "FlowDensity":
         of_gaussian, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
         parameters: dict[str, Tensor] = dict(self.flow.named_parameters())
-        return Bent(self.gaussian(of_gaussian), self.flow, parameters, context)
+        return FlowDensity(self.gaussian(of_gaussian), self.flow, parameters, context)
 
 
 class Coupling(nn.Module):
@@ -87,7 +87,7 @@ class Coupling(nn.Module):
         super().__init__()
         self.first = latent_dim // 2
         self.second = latent_dim - self.first
-        self.network = MLP(self.first + CONTEXT, units, 2 * self.second)
+        self.network = Layers(self.first + CONTEXT, units, 2 * self.second)
         for parameter in self.network[-1].parameters():
             nn.init.zeros_(parameter)  # the identity at first
 
@@ -105,16 +105,16 @@ class Flow(nn.ModuleList):
     def couplings(self) -> list[Coupling]:
         return [layer for layer in self if isinstance(layer, Coupling)]
 
-    def bend(self, u: Tensor, context: Tensor) -> Tensor:
-        """[..., latent] and [N, CONTEXT] → [..., latent]."""
+    def transform(self, u: Tensor, context: Tensor) -> Tensor:
+        """u [..., latent] and context [N, CONTEXT] → [..., latent]."""
         for layer in self.couplings:
             first, second = u.split([layer.first, layer.second], -1)
             shift, log_scale = layer.terms(first, context)
             u = torch.cat([second * exp(log_scale) + shift, first], -1)
         return u
 
-    def forward(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
-        """The inverse of `bend`, and the log of its Jacobian's determinant: z [..., latent] →
+    def invert(self, z: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        """The inverse of `transform`, and the log of its Jacobian's determinant: z [..., latent] →
         [..., latent] and [...].
         """
         log_determinant = z.new_zeros(())
@@ -125,44 +125,68 @@ class Flow(nn.ModuleList):
             log_determinant = log_determinant - log_scale.sum(-1)
         return z, log_determinant
 
+    def forward(self, vector: Tensor, context: Tensor, inverse: bool = False) -> object:
+        """What torch's functional_call calls."""
+        return (self.invert if inverse else self.transform)(vector, context)
 
-class Bent(NamedTuple):
-    """The density of `flow.bend(u)` for u from a Gaussian. Its parts are [N, ...]."""
 
-    gaussian: Gaussian
+@dataclass(frozen=True)
+class FlowDensity(Density):
+    """The density of `flow.transform(u)` for u from a Gaussian. Its parts are [N, ...]."""
+
+    base: Gaussian
     flow: Flow
-    parameters: dict[str, Tensor]  # of the flow, for its density
+    parameters: dict[str, Tensor]  # of the flow
     context: Tensor  # [N, CONTEXT]
 
     @property
     def center(self) -> Tensor:
-        """The point to which the flow moves the Gaussian's mean: [N, latent]."""
-        return self.flow.bend(self.gaussian.mean, self.context)
+        """The point to which the flow moves the Gaussian's mean."""
+        return self._moved(self.base.mean)
 
-    def around(self, gaussian: Gaussian) -> "Bent":
-        """The same flow after another Gaussian."""
-        return self._replace(gaussian=gaussian)
+    @property
+    def gaussian(self) -> Gaussian:
+        return self.base
+
+    def around(self, gaussian: Gaussian) -> "FlowDensity":
+        return replace(self, base=gaussian)
 
     def draw(self, noise: Tensor) -> Tensor:
-        """Draws [K, ..., latent] from noise of that shape, N(0, 1) and independent throughout."""
-        return self.flow.bend(self.gaussian.draw(noise), self.context)
+        return self._moved(self.base.draw(noise))
+
+    def _moved(self, u: Tensor) -> Tensor:
+        return functional_call(self.flow, self.parameters, (u, self.context))
 
     def log_prob(self, z: Tensor) -> Tensor:
-        """[..., latent] → [...] in nats, without −½ log 2π a dimension."""
-        u, log_determinant = functional_call(self.flow, self.parameters, (z, self.context))
-        return self.gaussian.log_prob(u) + log_determinant
+        u, log_determinant = functional_call(self.flow, self.parameters, (z, self.context, True))
+        return self.base.log_prob(u) + log_determinant
 
     def moments(self, stream: torch.Generator) -> Gaussian:
-        """Mean and std of each dimension, [N, latent], over MOMENT_DRAWS draws."""
-        mean = self.gaussian.mean
-        shape = MOMENT_DRAWS, *mean.shape
-        z = self.draw(torch.randn(shape, device=mean.device, generator=stream))
+        """Over MOMENT_DRAWS draws."""
+        noise_shape = MOMENT_DRAWS, *self.base.mean.shape
+        z = self.draw(torch.randn(noise_shape, device=self.context.device, generator=stream))
         mean = z.mean(0)
         variance = (z - mean).square().sum(0) / (MOMENT_DRAWS - 1)
-        log_std = 0.5 * (variance - 1).log1p()
+        log_std = 0.5 * log(variance.clamp(min=SMALLEST_VARIANCE))
         return Gaussian(mean, exp(log_std), log_std)
 
-    def detach(self) -> "Bent":
-        """The same density as a constant: `log_prob` gives its parameters no gradient."""
+    @cached_property
+    def _moments(self) -> Gaussian:
+        with torch.no_grad():
+            return self.moments(torch.Generator(self.context.device).manual_seed(0))
+
+    @property
+    def mean(self) -> Tensor:  # type: ignore[override]
+        return self._moments.mean
+
+    @property
+    def std(self) -> Tensor:  # type: ignore[override]
+        return self._moments.std
+
+    @property
+    def log_std(self) -> Tensor:  # type: ignore[override]
+        return self._moments.log_std
+
+    def detach(self) -> "FlowDensity":
         parameters = {name: tensor.detach() for name, tensor in self.parameters.items()}
-        return Bent(self.gaussian.detach(), self.flow, parameters, self.context.detach())
+        return FlowDensity(self.base.detach(), self.flow, parameters, self.context.detach())

@@ -1,7 +1,6 @@
 """Priors p(z): the standard Gaussian, and a mixture that is learned with the model.
 
-All densities here leave out −½ log 2π for each dimension. The posteriors leave it out too, so it
-cancels in the KL.
+Like the posteriors, they leave out −½ log 2π for each dimension, which cancels in the KL.
 """
 
 from abc import ABC, abstractmethod
@@ -9,7 +8,8 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vae.model.densities import Density, Gaussian, exp, gaussian_kl, log_sum_exp, normalized
+from vae.model.densities import Density, Gaussian, gaussian_kl
+from vae.numerics import exp, linear, log_sum_exp, softmax
 
 
 class Prior(ABC, nn.Module):
@@ -29,6 +29,10 @@ class Prior(ABC, nn.Module):
         """
         return posterior.log_prob(z) - self.log_prob(z)
 
+    def kl_of_dimensions(self, posterior: Density) -> Tensor | None:
+        """The KL of each dimension, [N, latent], which sum to the KL; None if it is not known."""
+        return None
+
 
 class StandardPrior(Prior):
     """N(0, I)."""
@@ -44,9 +48,11 @@ class StandardPrior(Prior):
 
     def kl(self, posterior: Density, z: Tensor) -> Tensor:
         """Exact for a Gaussian, and therefore the same for all draws."""
-        if not isinstance(posterior, Gaussian):
-            return super().kl(posterior, z)
-        return gaussian_kl(posterior).expand(z.shape[:-1])
+        exact = self.kl_of_dimensions(posterior)
+        return super().kl(posterior, z) if exact is None else exact.sum(-1).expand(z.shape[:-1])
+
+    def kl_of_dimensions(self, posterior: Density) -> Tensor | None:
+        return gaussian_kl(posterior) if isinstance(posterior, Gaussian) else None
 
 
 class MixturePrior(Prior):
@@ -63,11 +69,11 @@ class MixturePrior(Prior):
         # ½ Σ (z − m)²/s², as products of matrices
         constant = (0.5 * self.means.square() * precision + self.log_stds).sum(-1)
         rows = z.flatten(0, -2)
-        linear = rows @ (self.means * precision).T - rows.square() @ (0.5 * precision).T
-        logs = linear + (self.logits - constant)
+        products = linear(rows, self.means * precision) - linear(rows.square(), 0.5 * precision)
+        logs = products + (self.logits - constant)
         return (log_sum_exp(logs) - log_sum_exp(self.logits)).view(z.shape[:-1])
 
     def sample(self, noise: Tensor, uniform: Tensor) -> Tensor:
-        ends = normalized(self.logits).cumsum(0)
+        ends = softmax(self.logits).cumsum(0)
         component = torch.searchsorted(ends, uniform).clamp(max=len(ends) - 1)
         return self.means[component] + exp(self.log_stds[component]) * noise

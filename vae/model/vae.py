@@ -1,8 +1,8 @@
 """The variational autoencoder: encoder, decoder and prior, and its file.
 
-p(z) is the prior (vae/model/priors.py). p(x|z) is Bernoulli with logits from the decoder. The head
-(vae/model/posteriors.py) turns the encoder's outputs into q(z|x). Kingma & Welling 2014
-(arXiv:1312.6114).
+p(z) is the prior (vae/model/priors.py). p(x|z) is the likelihood (vae/model/likelihoods.py), whose
+parameters the decoder gives. The head (vae/model/posteriors.py) turns the encoder's outputs into
+q(z|x). Kingma & Welling 2014 (arXiv:1312.6114).
 """
 
 import json
@@ -12,41 +12,50 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from vae.common.errors import UserError
-from vae.common.files import load_tensors, save_tensors
-from vae.common.threads import adapt_threads
-from vae.model import NETWORKS, POSTERIORS, PRIORS
-from vae.model.architecture import PIXELS, Architecture
-from vae.model.densities import Density, log_add_exp
-from vae.model.objectives import log_weights
+from vae.errors import UserError
+from vae.files import load_tensors, save_tensors
+from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
+from vae.model.architecture import Architecture
+from vae.model.densities import Density
+from vae.model.likelihoods import Likelihood
+from vae.numerics import govern, log_add_exp
 
 
 class VAE(nn.Module):
+    """Raises ValueError if the network does not fit images of the architecture's shape."""
+
     def __init__(self, architecture: Architecture):
         super().__init__()
-        self.architecture = architecture
+        self.architecture = a = architecture
         self.dataset = ""  # the data it was trained on, and how that was binarized
         self.binarization = ""
         self.precision = torch.float32  # of the networks' products
-        self.encoder, self.decoder = resolve_name(NETWORKS[architecture.network])(architecture)
-        self.head = resolve_name(POSTERIORS[architecture.posterior])(architecture.latent_dim)
-        self.prior = resolve_name(PRIORS[architecture.prior])(architecture.latent_dim)
+        self.likelihood: Likelihood = resolve_name(LIKELIHOODS[a.likelihood])()
+        network = resolve_name(NETWORKS[a.network])(**a.settings)
+        channels, height, width = a.shape
+        self.encoder = network.encoder(a.shape, a.encoder_outputs)
+        decoded = self.likelihood.outputs * channels, height, width
+        self.decoder = network.decoder(a.latent_dim, decoded)
+        self.head = resolve_name(POSTERIORS[a.posterior])(a.latent_dim)
+        self.prior = resolve_name(PRIORS[a.prior])(a.latent_dim)
+        for part in self.networks:
+            govern(part)
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        return [self.encoder, self.head, self.decoder]
 
     def posterior(self, x: Tensor) -> Density:
-        """q(z|x) of float images in {0, 1}, [N, 784]."""
+        """q(z|x) of float images in [0, 1], [N, C, H, W]."""
         return self.head(self._run(self.encoder, x))
 
-    def decode(self, z: Tensor) -> Tensor:
-        """p(x|z): latents [..., latent] → logits of the pixels [..., 784].
-
-        Raises ValueError if the latents have another dimension.
-        """
-        latent = self.architecture.latent_dim
-        if z.shape[-1:] != (latent,):
-            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {latent}]")
-        return self._run(self.decoder, z.reshape(-1, latent)).view(*z.shape[:-1], PIXELS)
+    def outputs(self, z: Tensor) -> Tensor:
+        """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
+        x = self._run(self.decoder, z.reshape(-1, z.shape[-1]))
+        return x.view(*z.shape[:-1], *x.shape[1:])
 
     def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
         if self.precision == torch.float32:
@@ -54,74 +63,125 @@ class VAE(nn.Module):
         with torch.autocast(inputs.device.type, self.precision):
             return network(inputs).float()
 
-    def encode(self, images: Tensor) -> Density:
-        """q(z|x) of images in {0, 1}, [N, 784] or [N, 28, 28], as `posterior` gives it.
+    def elbo_terms(self, x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts of the ELBO: log p(x|z) at the draws, and the KL of q to the prior, [..., N]
+        each, in nats.
+
+        x [N, C, H, W]; q is q(z|x); z are draws of it, [..., N, latent]. The KL is exact where the
+        prior has it in closed form, and else log q(z|x) − log p(z) at the draws.
+        """
+        return self.likelihood.log_prob(x, self.outputs(z)), self.prior.kl(q, z)
+
+    def log_weights(self, x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
+        """Both parts of log w = log p(x|z) − log q(z|x)/p(z) at the draws, [..., N] each. The
+        logarithm of the mean of K weights is a bound on log p(x) (vae/model/objectives.py).
+        """
+        log_ratio = q.log_prob(z) - self.prior.log_prob(z)
+        return self.likelihood.log_prob(x, self.outputs(z)), log_ratio
+
+    @torch.no_grad()
+    def encode(self, images: ArrayLike) -> Density:
+        """q(z|x) of images [N, C, H, W], [N, C·H·W] or, in one channel, [N, H, W]: integers from 0
+        to the highest level, or floats in [0, 1], as torchvision gives them.
 
         Raises ValueError for anything else.
         """
-        return self.posterior(self.rows(images))
+        return self.posterior(self.inputs(images)).detach()
 
-    def rows(self, images: Tensor) -> Tensor:
-        """Images as `encode` takes them → float [N, 784]. Raises ValueError as it does."""
+    @torch.no_grad()
+    def decode(self, z: ArrayLike) -> Tensor:
+        """Latents [..., latent] → the parameters of p(x|z), [..., outputs·C, H, W]: logits if it is
+        Bernoulli.
+
+        Raises ValueError if the latents have another dimension.
+        """
+        z = torch.as_tensor(z, device=self._weight.device).to(self._weight.dtype)
+        latent = self.architecture.latent_dim
+        if z.shape[-1:] != (latent,):
+            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {latent}]")
+        return self.outputs(z)
+
+    def mean_images(self, z: ArrayLike) -> Tensor:
+        """Latents [..., latent] → the means of p(x|z), [..., C, H, W] in [0, 1]."""
+        return self.likelihood.mean(self.decode(z))
+
+    def scaled(self, pixels: Tensor) -> Tensor:
+        """Levels, uint8 → what the model takes: float32 in [0, 1]."""
+        top = self.likelihood.levels - 1
+        return pixels.float() if top == 1 else pixels.float() / top
+
+    def inputs(self, images: ArrayLike) -> Tensor:
+        """Images as `encode` takes them → float [N, C, H, W] in [0, 1]. Raises as it does."""
+        shape, top = self.architecture.shape, self.likelihood.levels - 1
         try:
-            images = torch.as_tensor(images, device=next(self.parameters()).device)
+            images = torch.as_tensor(images, device=self._weight.device)
         except (TypeError, ValueError, RuntimeError) as error:
             raise ValueError(f"no array of images: {error}") from None
         if images.is_complex():
-            raise ValueError("images are complex: should be 0 or 1")
-        if images.shape[1:] not in ((28, 28), (PIXELS,)):
-            raise ValueError(
-                f"images of shape {tuple(images.shape)}: should be [N, 28, 28] or [N, {PIXELS}]"
-            )
-        x = images.flatten(1).float()
-        wrong = x[(x != 0) & (x != 1)]
+            raise ValueError("images are complex: should be real")
+        shapes = [shape, (self.architecture.pixels,), *([shape[1:]] if shape[0] == 1 else [])]
+        if images.shape[1:] not in shapes:
+            allowed = " or ".join(f"[N, {', '.join(map(str, its))}]" for its in shapes)
+            raise ValueError(f"images of shape {tuple(images.shape)}: should be {allowed}")
+        x = images.reshape(-1, *shape).to(self._weight.dtype)
+        x = x * top if images.is_floating_point() else x
+        level = x.round()
+        wrong = x[~((x - level).abs() < 0.01) | (level < 0) | (level > top)]
         if len(wrong):
+            value = wrong[0] / top if images.is_floating_point() else wrong[0]
             raise ValueError(
-                f"a pixel is {wrong[0]:g}: should be 0 or 1, as in the model's training images "
-                f"(binarization: {self.binarization or 'unknown'})"
+                f"a pixel is {value:g}: should be one of {top + 1} levels, an integer from 0 to "
+                f"{top} or a float in [0, 1], as in the model's training images (binarization: "
+                f"{self.binarization or 'unknown'})"
             )
-        return x
+        return level / top
 
-    @torch.no_grad()
-    def reconstruct(self, images: Tensor) -> Tensor:
-        """Images as `encode` takes them → pixel probabilities [N, 28, 28] at the posterior's
-        center, which is its mean if it is a Gaussian.
+    def reconstruct(self, images: ArrayLike) -> Tensor:
+        """Images as `encode` takes them → mean images [N, C, H, W] at the posterior's center, which
+        is its mean if it is a Gaussian.
         """
-        return probabilities(self.decode(self.encode(images).center))
+        return self.mean_images(self.encode(images).center)
 
     @torch.no_grad()
     def log_likelihood(
-        self, images: Tensor, draws: int = 500, generator: torch.Generator | None = None
+        self, images: ArrayLike, draws: int = 500, generator: torch.Generator | None = None
     ) -> Tensor:
         """Images as `encode` takes them → the importance-weighted bound on each one's log p(x) with
         so many draws, [N] in nats (Burda et al. 2016, eq. 8). `vae.evaluation.bounds` adds errors.
         """
         if draws < 1:
             raise ValueError(f"draws = {draws}: should be at least 1")
-        x = self.rows(images)
+        x = self.inputs(images)
         q = self.posterior(x)
         shape = len(x), self.architecture.latent_dim
         bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
         for _ in range(draws):
             z = q.draw(torch.randn(shape, generator=generator, device=x.device))
-            reconstruction, kl = log_weights(self, x, q, z)
+            reconstruction, kl = self.log_weights(x, q, z)
             bound = log_add_exp(bound, (reconstruction - kl).cpu().double())
         return bound - math.log(draws)
 
     @torch.no_grad()
-    def sample(self, count: int, generator: torch.Generator | None = None) -> Tensor:
-        """`count` new images from the prior: pixel probabilities [count, 28, 28]. Raises ValueError
-        if it is negative.
+    def sample(
+        self, count: int, generator: torch.Generator | None = None, pixels: bool = False
+    ) -> Tensor:
+        """`count` new images from the prior, [count, C, H, W]: the likelihood's mean in [0, 1] or,
+        with `pixels`, a draw. Raises ValueError if the count is negative.
         """
         if count < 0:
             raise ValueError(f"count = {count}: should not be negative")
-        device = next(self.parameters()).device
-        rows = max(count, 32)  # products of fewer rows differ between processors
-        adapt_threads(rows)
-        shape = rows, self.architecture.latent_dim
-        noise = torch.randn(shape, generator=generator, device=device)
+        device = self._weight.device
+        rows = max(count, 32)  # for the same images whatever their number
+        noise = torch.randn(rows, self.architecture.latent_dim, generator=generator, device=device)
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
-        return probabilities(self.decode(z))[:count]
+        outputs = self.outputs(z)[:count]
+        if pixels:
+            return self.likelihood.draw(outputs, generator)
+        return self.likelihood.mean(outputs)
+
+    @property
+    def _weight(self) -> Tensor:
+        return next(self.parameters())
 
     def save(self, path: str | Path) -> None:
         """Writes the weights, with the architecture in the metadata: `load` needs nothing else."""
@@ -137,7 +197,10 @@ class VAE(nn.Module):
         """Reads a model that `save` wrote. Raises UserError if the file is not such a model."""
         tensors, metadata = load_tensors(path)
         try:
-            architecture = Architecture(**json.loads(metadata["architecture"]))
+            described = json.loads(metadata["architecture"])
+            if "shape" not in described:
+                raise ValueError("an earlier version wrote it")
+            architecture = Architecture(**described)
             check_shapes(architecture, tensors)
             model = cls(architecture)
             model.dataset = metadata["dataset"]
@@ -168,8 +231,3 @@ def check_shapes(architecture: Architecture, tensors: dict[str, Tensor]) -> None
     shapes = [{name: its.shape for name, its in state.items()} for state in (claimed, tensors)]
     if shapes[0] != shapes[1]:
         raise ValueError("its weights do not have the shapes of its architecture")
-
-
-def probabilities(logits: Tensor) -> Tensor:
-    """Logits [..., 784] → the pixels' probabilities of being 1, [..., 28, 28]."""
-    return (0.5 + 0.5 * (logits / 2).tanh()).unflatten(-1, (28, 28))  # σ(logits)

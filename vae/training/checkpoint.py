@@ -1,48 +1,33 @@
 """Checkpoints, from which training resumes after it was stopped in any way.
 
-A checkpoint is a file that neither Git nor DVC tracks. Its name is a digest of everything that
-decides the result. Reading it runs no code, and training removes it at the end.
+A checkpoint's name is a digest of everything that decides the result. Reading it runs no code.
 """
 
 import hashlib
 import json
-import os
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import torch
 from torch import Tensor
 
-from vae.common.errors import UserError
-from vae.common.files import digest, load_tensors, save_tensors
-from vae.common.params import Params
+from vae.errors import UserError
+from vae.files import digest, load_tensors, save_tensors
 
 Row = dict[str, float]  # of training.csv, by column
 
 
-def fingerprint(params: Params, device: torch.device, files: Iterable[str | Path]) -> str:
-    """A digest of everything that decides the result of training: the parameters, the device, the
-    version of torch, and the content of `files`, which are data and code.
-    """
-    chosen = {
-        "model": params.model.model_dump(),
-        "train": params.train.model_dump(),
-        "device": device.type,
-        "torch": torch.__version__,
-    }
-    digest = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
+def fingerprint(chosen: Mapping[str, object], files: Iterable[str | Path]) -> str:
+    """A digest of what was chosen, by name, and of the content of `files`, data and code."""
+    result = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for path in files:
-        digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return digest.hexdigest()[:32]
+        result.update(hashlib.sha256(Path(path).read_bytes()).digest())
+    return result.hexdigest()[:32]
 
 
 class Checkpoint:
-    def __init__(self, name: str):
-        # In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names
-        # the repository that outlives it.
-        root = Path(os.environ.get("DVC_ROOT", "."))
-        self.path = root / ".checkpoints" / f"{name}.safetensors"
+    def __init__(self, path: Path):
+        self.path = path
 
     def save(self, state: dict[str, Tensor], rows: list[Row]) -> None:
         """Saves the state after len(rows) epochs. If that fails, it prints a warning, and training

@@ -9,8 +9,9 @@ from vae.model.vae import VAE
 class AdamW:
     """The fused kernel of torch.optim.AdamW, without the bookkeeping around it.
 
-    `python -m benchmarks.choices` prints what that saves. The class is no longer than the code that
-    would move torch's optimizer state into a checkpoint and back.
+    A step without it takes 1.05 to 1.07 times as long (benchmarks/choices.py at commit ee92564).
+    The class is no longer than the code that would move torch's optimizer state into a checkpoint
+    and back.
 
     weight_decay times the learning rate is the share by which a step shrinks the matrices and
     convolutions of the networks. Biases and the prior do not shrink.

@@ -5,51 +5,64 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vae.common.errors import Refusal
-from vae.common.params import Params, Train
-from vae.data.images import Images
+from vae.errors import Refusal
+from vae.images import Images
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 from vae.training.checkpoint import Row
 from vae.training.optimizer import AdamW
-from vae.training.processes import ALONE, Processes, sizes
+from vae.training.settings import Settings
+from vae.training.shards import ALONE, Processes, Sharded
+from vae.training.steps import Plain, Step
 
-GRID = 16  # digits of a picture on the way
+GRID = 16  # images of a picture on the way
 
 
 @dataclass
 class Run:
-    """A model in training, and everything else that its next epochs depend on."""
-
-    params: Train
+    settings: Settings
     model: VAE
     optimizer: AdamW
+    step: Step
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
-    grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, in grey
+    grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, uint8
     rows: list[Row]  # of training.csv: one for each epoch that is done
-    processes: Processes = ALONE
 
     @classmethod
-    def new(cls, params: Params, train: Images, processes: Processes = ALONE) -> "Run":
-        """On the device of `train`, with random weights that are the same on every device."""
-        torch.manual_seed(params.train.seed)
-        model = VAE(Architecture(**params.model.model_dump()))
+    def new(
+        cls,
+        architecture: Architecture,
+        settings: Settings,
+        train: Images,
+        processes: Processes = ALONE,
+    ) -> "Run":
+        """On the device of `train`, with random weights that are the same on every device.
+
+        Raises Refusal if the model does not fit the images or the settings.
+        """
+        torch.manual_seed(settings.seed)
+        try:
+            model = VAE(architecture)
+        except ValueError as error:
+            raise Refusal(f"model.network = {architecture.network!r}: {error}") from None
         model.dataset, model.binarization = train.dataset, train.binarization
-        model.precision = getattr(torch, params.train.precision)
-        if params.train.decoder_bias == "log_odds":
-            set_pixel_biases(model, train.log_odds())
-        if params.train.shards > 1 and any(True for _ in model.buffers()):
+        model.precision = getattr(torch, settings.precision)
+        if model.likelihood.levels != train.levels:
             raise Refusal(
-                f"train.shards = {params.train.shards} with model.network = "
-                f"{params.model.network!r}: it keeps averages of whole batches (BatchNorm); set "
-                f"train.shards to 1"
+                f"model.likelihood = {architecture.likelihood!r} takes pixels of "
+                f"{model.likelihood.levels} levels, and these have {train.levels} "
+                f"(binarization: {train.binarization})"
             )
+        if settings.decoder_bias == "log_odds":
+            set_pixel_biases(model, train)
         model.to(train.pixels.device)
-        optimizer = AdamW(model, params.train.weight_decay)
-        grids = {
-            epoch: torch.zeros(GRID, 28, 28, dtype=torch.uint8) for epoch in pictured(params.train)
-        }
-        return cls(params.train, model, optimizer, {}, grids, [], processes)
+        optimizer = AdamW(model, settings.weight_decay)
+        step: Step = Plain(model, optimizer, settings)
+        if settings.shards > 1:
+            step = Sharded(model, optimizer, settings, processes)
+        empty = torch.zeros(GRID, *train.shape, dtype=torch.uint8)
+        grids = {epoch: empty.clone() for epoch in pictured(settings)}
+        return cls(settings, model, optimizer, step, {}, grids, [])
 
     def state(self) -> dict[str, Tensor]:
         parts = {
@@ -67,9 +80,10 @@ class Run:
         parts: dict[str, dict[str, Tensor]] = {
             part: {} for part in ("model", "optimizer", "best", "grid")
         }
+        device = next(self.model.parameters()).device
         for key, tensor in state.items():
             part, _, name = key.partition("/")
-            parts[part][name] = tensor.to(self.device)
+            parts[part][name] = tensor.to(device)
         self.model.load_state_dict(parts["model"])
         for name, tensor in self.optimizer.state().items():
             tensor.copy_(parts["optimizer"][name])
@@ -77,20 +91,10 @@ class Run:
         self.grids = {int(epoch): grid.cpu() for epoch, grid in parts["grid"].items()}
         self.rows = rows
 
-    def rows_a_step(self, images: int) -> set[int]:
-        """How many rows the matrices have that are multiplied in an epoch of `images` images."""
-        params = self.params
-        batches = min(params.batch_size, images), images % params.batch_size
-        rows = {part for batch in batches for part in sizes(batch, params.shards)} - {0}
-        return rows | {params.importance_samples * count for count in rows}
 
-    @property
-    def device(self) -> torch.device:
-        return next(self.model.parameters()).device
-
-
-def set_pixel_biases(model: VAE, values: Tensor) -> None:
+def set_pixel_biases(model: VAE, train: Images) -> None:
     """Raises Refusal if the decoder does not end with a bias for each pixel."""
+    values = model.likelihood.bias(train).flatten()
     *_, last = model.decoder.parameters()
     if last.shape != values.shape:
         raise Refusal(
@@ -100,6 +104,6 @@ def set_pixel_biases(model: VAE, values: Tensor) -> None:
     last.data = values
 
 
-def pictured(params: Train) -> list[int]:
-    """The epochs with a picture: params.grids of them, evenly, and the last among them."""
-    return sorted({-(-params.epochs * n // params.grids) for n in range(1, params.grids + 1)})
+def pictured(settings: Settings) -> list[int]:
+    """The epochs with a picture: settings.grids of them, evenly, and the last among them."""
+    return sorted({-(-settings.epochs * n // settings.grids) for n in range(1, settings.grids + 1)})

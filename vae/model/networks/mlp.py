@@ -1,15 +1,18 @@
 """Fully connected networks."""
 
+import math
+from dataclasses import dataclass
 from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vae.model.architecture import PIXELS, Architecture
-from vae.model.products import Linear
+from vae.model.architecture import Shape
+from vae.model.networks import Network, check_setting
+from vae.numerics import Linear
 
 
-class MLP(nn.Sequential):
-    """Linear layers with ReLU between them: [N, dims[0]] → [N, dims[-1]].
+class Layers(nn.Sequential):
+    """Linear layers with ReLU between them: [..., dims[0]] → [..., dims[-1]].
 
     residual: a hidden layer that is as wide as its input adds its input to its output.
     """
@@ -29,8 +32,22 @@ class MLP(nn.Sequential):
         return last(x)
 
 
-def mlp(a: Architecture) -> tuple[MLP, MLP]:
-    """Encoder [N, 784] → [N, outputs] and, its mirror image, decoder [N, latent] → [N, 784]."""
-    encoder = MLP(PIXELS, *a.hidden_dims, a.outputs, residual=a.residual)
-    decoder = MLP(a.latent_dim, *reversed(a.hidden_dims), PIXELS, residual=a.residual)
-    return encoder, decoder
+@dataclass(frozen=True)
+class MLP(Network):
+    hidden_dims: tuple[int, ...] = (512, 64)  # units of the encoder; the decoder mirrors them
+    residual: bool = False  # hidden layers as wide as their input add it to their output
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden_dims", tuple(self.hidden_dims))  # JSON has lists
+        if not 1 <= len(self.hidden_dims) <= 100:
+            raise ValueError(f"hidden_dims has {len(self.hidden_dims)} layers: should be 1 to 100")
+        for units in self.hidden_dims:
+            check_setting("hidden_dims", units)
+
+    def encoder(self, shape: Shape, outputs: int) -> nn.Module:
+        layers = Layers(math.prod(shape), *self.hidden_dims, outputs, residual=self.residual)
+        return nn.Sequential(nn.Flatten(), layers)
+
+    def decoder(self, latent_dim: int, shape: Shape) -> nn.Module:
+        dims = latent_dim, *reversed(self.hidden_dims), math.prod(shape)
+        return nn.Sequential(Layers(*dims, residual=self.residual), nn.Unflatten(1, shape))

@@ -1,0 +1,1 @@
+"""What the stages share: parameters, inputs, how a stage starts and ends, pictures."""

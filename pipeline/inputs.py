@@ -1,0 +1,55 @@
+"""Checks at the end of a stage that its inputs have not changed since its start.
+
+DVC reads parameters, data and code after a stage has run. If somebody edited them meanwhile, DVC
+would record the new ones for outputs that were made from the old ones.
+"""
+
+from pathlib import Path
+
+from pipeline.begin import AT_START, sha256
+from pipeline.params import load_yaml
+from vae.errors import UserError
+
+
+class Inputs:
+    """The parameters and dependencies that dvc.yaml names for a stage.
+
+    Without a dvc.yaml, outside a project, there are none.
+    """
+
+    def __init__(self, stage: str):
+        self.stage = stage
+        self.before = self._now()
+        for name in self.before:
+            self.before[name] = AT_START.get(Path(name).absolute(), self.before[name])
+
+    def _now(self) -> dict[str, object]:
+        """Each parameter's value, and each file's digest, by name."""
+        if not Path("dvc.yaml").exists():
+            return {}
+        stage = load_yaml("dvc.yaml")["stages"][self.stage]
+        params = load_yaml("params.yaml")
+        found: dict[str, object] = {
+            f"{section}.{name}": value
+            for section in stage["params"]
+            for name, value in (params.get(section) or {}).items()
+        }
+        named = {f"${{{name}}}": str(value) for name, value in found.items()}  # in dvc.yaml
+        for dependency in (Path(named.get(name, name)) for name in stage["deps"]):
+            inside = dependency.rglob("*") if dependency.is_dir() else [dependency]
+            for path in inside:
+                if path.is_file() and "__pycache__" not in path.parts:
+                    found[str(path)] = sha256(path)
+        return found
+
+    def check(self) -> None:
+        """Raises UserError if anything is not as it was."""
+        now = self._now()
+        known = sorted(set(now) | set(self.before))
+        changed = [name for name in known if now.get(name) != self.before.get(name)]
+        if changed:
+            names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
+            raise UserError(
+                f"{names} changed while the stage {self.stage} ran, so its outputs are not those "
+                f"of what is there now.\nNothing was recorded. Run it again: dvc repro"
+            )

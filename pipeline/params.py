@@ -1,0 +1,272 @@
+"""The hyperparameters of `params.yaml`, typed and checked before any work is done."""
+
+import difflib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import fields
+from pathlib import Path
+from pkgutil import resolve_name
+from typing import Annotated, Any, Literal, Self, get_type_hints
+from urllib.parse import urlsplit
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    create_model,
+    model_validator,
+)
+from pydantic_core import ErrorDetails
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from datasets import DATASETS
+from vae.errors import Refusal, UserError
+from vae.model import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS
+from vae.model.architecture import Architecture, Shape
+from vae.training.settings import Settings
+
+
+def _not_bool(value: object) -> object:
+    if isinstance(value, bool):  # an int to Python, never to a person
+        raise ValueError("should be a number, not true or false")
+    return value
+
+
+def _device(name: str) -> str:
+    if not re.fullmatch(r"cpu|cuda(:\d+)?|mps|auto", name):
+        raise ValueError("should be cpu, cuda, cuda:N, mps or auto")
+    return name
+
+
+def _url(url: str) -> str:
+    try:
+        parts = urlsplit(url)
+        known = parts.scheme in ("http", "https", "file") and bool(parts.netloc or parts.path)
+    except ValueError:  # brackets without an address, say
+        known = False
+    if not known or "://" not in url:
+        raise ValueError("should be null or a URL that starts with http://, https:// or file://")
+    return url.rstrip("/")
+
+
+def _one_of(table: Iterable[str]) -> Callable[[str], str]:
+    def check(name: str) -> str:
+        if name not in table:
+            raise ValueError(f"should be {' or '.join(map(repr, table))}")
+        return name
+
+    return check
+
+
+Int = Annotated[int, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool)]
+# Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
+Count = Annotated[Int, Field(ge=1, le=10**6)]
+Images = Annotated[Int, Field(ge=1, le=10**9)]
+Seed = Annotated[Int, Field(ge=0, le=2**63 - 1)]
+Device = Annotated[str, AfterValidator(_device)]
+
+
+class Section(BaseModel):
+    # Lax types on purpose: YAML 1.1 reads 1e-3 as a string, and `-S lr=1` writes an int.
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
+
+
+class Prepare(Section):
+    dataset: Annotated[str, AfterValidator(_one_of(DATASETS))]
+    folder: Annotated[str, Field(min_length=1)]
+    image_size: Annotated[Int, Field(ge=1, le=1024)]
+    channels: Literal[1, 3]
+    binarization: Literal["threshold", "stochastic", "none"]
+    threshold: Annotated[Int, Field(ge=0, le=254)]
+    validation_size: Images
+    limit: Images | None
+    seed: Seed
+    mirror: Annotated[str, AfterValidator(_url)] | None
+
+
+class ModelParts(Section):
+    network: Annotated[str, AfterValidator(_one_of(NETWORKS))]
+    latent_dim: Count
+    likelihood: Annotated[str, AfterValidator(_one_of(LIKELIHOODS))]
+    posterior: Annotated[str, AfterValidator(_one_of(POSTERIORS))]
+    prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
+
+    def settings_of(self, network: str) -> dict[str, Any]:
+        return {
+            its.name: getattr(self, its.name) for its in fields(resolve_name(NETWORKS[network]))
+        }
+
+    def architecture(self, shape: Shape) -> Architecture:
+        """Of a model of images of that shape."""
+        parts = {name: getattr(self, name) for name in ModelParts.model_fields}
+        return Architecture(shape, settings=self.settings_of(self.network), **parts)
+
+    @model_validator(mode="after")
+    def _settings_of_networks(self) -> Self:
+        for network, place in NETWORKS.items():
+            try:
+                resolve_name(place)(**self.settings_of(network))
+            except ValueError as error:
+                raise ValueError(f"model.{error}") from None
+        return self
+
+
+def _with_networks_settings() -> type[ModelParts]:
+    """The section `model`, to which each network adds its settings."""
+    checked = {int: Int, float: Float, tuple[int, ...]: tuple[Int, ...]}
+    settings: dict[str, Any] = {}
+    for network in map(resolve_name, NETWORKS.values()):
+        types = {name: checked.get(its, its) for name, its in get_type_hints(network).items()}
+        settings |= {its.name: (types[its.name], its.default) for its in fields(network)}
+    return create_model("Model", __base__=ModelParts, **settings)
+
+
+Model: Any = _with_networks_settings()
+
+
+def check_precision(section: "Train | Evaluate", name: str) -> None:
+    if section.precision == "bfloat16" and section.numerics == "portable":
+        raise ValueError(
+            f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
+            f"from processor to processor; set {name}.numerics to native"
+        )
+
+
+class Train(Section):
+    device: Device
+    seed: Seed
+    decoder_bias: Literal["random", "log_odds"]
+    epochs: Count
+    batch_size: Count
+    shards: Annotated[Int, Field(ge=1, le=1024)]
+    learning_rate: Annotated[Float, Field(gt=0, le=1000)]
+    schedule: Literal["constant", "one_cycle"]
+    weight_decay: Annotated[Float, Field(ge=0, le=1000)]
+    objective: Annotated[str, AfterValidator(_one_of(OBJECTIVES))]
+    importance_samples: Count
+    gradient: Literal["reparameterized", "stl", "dreg"]
+    kl_weight: Annotated[Float, Field(ge=0, le=10**6)]
+    keep: Literal["last", "best"]
+    grids: Annotated[Int, Field(ge=0, le=1000)]
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
+
+    def settings(self) -> Settings:
+        """What the library takes of these."""
+        return Settings.of(self.model_dump())
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        self.settings()
+        check_precision(self, "train")
+        return self
+
+
+class Evaluate(Section):
+    device: Device
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
+    elbo_samples: Count
+    importance_samples: Count
+    proposal_steps: Annotated[Int, Field(ge=0, le=10**6)]
+    seed: Seed
+
+    @model_validator(mode="after")
+    def _combinations(self) -> Self:
+        check_precision(self, "evaluate")
+        return self
+
+
+class Sample(Section):
+    device: Device
+    num_images: Annotated[Int, Field(ge=1, le=10_000)]
+    columns: Count
+    seed: Seed
+
+
+class Params(Section):
+    prepare: Prepare
+    model: Model
+    train: Train
+    evaluate: Evaluate
+    sample: Sample
+
+    @model_validator(mode="after")
+    def _likelihood_fits(self) -> Self:
+        takes = resolve_name(LIKELIHOODS[self.model.likelihood]).levels
+        binarization = self.prepare.binarization
+        there = 256 if binarization == "none" else 2
+        if takes != there:
+            other = "none" if takes > 2 else "threshold or stochastic"
+            raise ValueError(
+                f"model.likelihood = {self.model.likelihood!r} with prepare.binarization = "
+                f"{binarization!r}: it takes pixels of {takes} levels, not of {there}; set "
+                f"prepare.binarization to {other}"
+            )
+        return self
+
+
+def load_yaml(path: str | Path) -> Any:
+    """Reads a file as DVC reads it: YAML 1.2, in which 010 is 10, and no key may stand twice.
+
+    Raises UserError if it is missing, cannot be read, or is not YAML.
+    """
+    try:
+        return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path} is missing: run from the project's root folder") from None
+    except OSError as error:
+        raise UserError(f"{path} cannot be read: {error.strerror}") from None
+    # Nested too deeply, or an integer with more digits than Python converts.
+    except (YAMLError, ValueError, RecursionError) as error:
+        reason = " ".join(str(error).split("To suppress")[0].split())[:200]
+        raise UserError(f"{path} is not valid YAML: {reason}") from None
+
+
+def load_params(path: str | Path = "params.yaml") -> Params:
+    """Reads and checks every section, whichever stage asks."""
+    return check_params(load_yaml(path), str(path))
+
+
+def check_params(content: Any, source: str) -> Params:
+    """Raises Refusal with a line for each of the first two bad entries: where it is from, its full
+    name, its value, what is allowed.
+    """
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        lines = [f"{source}: {_explain(entry)}" for entry in error.errors()]
+        more = f" (and {len(lines) - 2} more)" if len(lines) > 2 else ""
+        raise Refusal("\n".join(lines[:2]) + more) from None
+
+
+def _explain(entry: ErrorDetails) -> str:
+    name = ".".join(map(str, entry["loc"])) or "the file"
+    kind, value = entry["type"], entry["input"]
+    if kind == "extra_forbidden":
+        section: Any = Params
+        for key in entry["loc"][:-1]:
+            section = section.model_fields[key].annotation
+        known = list(section.model_fields)
+        *path, last = map(str, entry["loc"])
+        close = difflib.get_close_matches(last, known, n=1)
+        hint = (
+            f"did you mean {'.'.join([*path, *close])}?" if close else f"known: {', '.join(known)}"
+        )
+        return f"{name} = {value!r} is not a parameter; {hint}"
+    if kind == "missing":
+        return f"{name} is missing"
+    message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
+    message = message.replace("a valid tuple", "a list")
+    if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
+        return message
+    try:
+        text = repr(value)
+    except ValueError:  # Python does not write a number of more than 4,300 digits
+        text = "a number of thousands of digits"
+    return f"{name} = {text if len(text) < 80 else text[:77] + '...'}: {message}"

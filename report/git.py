@@ -1,0 +1,29 @@
+"""Runs Git."""
+
+import os
+import subprocess
+from pathlib import Path
+
+from vae.errors import UserError
+
+# Git fails where it would ask for a password: nobody is there to answer.
+NEVER_ASK = {"GIT_TERMINAL_PROMPT": "0"}
+
+
+def git(*arguments: str, folder: str | Path = ".", exits: tuple[int, ...] = (0,)) -> str:
+    """What `git` prints in `folder`. Raises UserError if it is missing, or for other exit codes."""
+    command = ["git", "-C", str(folder), *arguments]
+    try:
+        done = subprocess.run(
+            command, env=os.environ | NEVER_ASK, stdin=subprocess.DEVNULL,
+            capture_output=True, text=True,
+        )  # fmt: skip
+    except FileNotFoundError:
+        raise UserError(
+            "the program git is not on PATH; commits are compared with it.\n"
+            "Install git, and run this again"
+        ) from None
+    if done.returncode not in exits:
+        reason = " ".join(done.stderr.split())[:200]
+        raise UserError(f"git {arguments[0]} failed: {reason}")
+    return done.stdout.strip()

@@ -1,0 +1,136 @@
+"""Likelihoods are distributions over the levels of a pixel, and all their methods say the same."""
+
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from tests.models import prepared, random_images
+from vae.model.likelihoods import Bernoulli, Likelihood, Logistic
+
+LIKELIHOODS = Bernoulli(), Logistic()
+double = torch.float64
+
+
+def outputs_of(likelihood: Likelihood, spread: float, dtype=double) -> torch.Tensor:
+    """Outputs for 60 images of a pixel."""
+    generator = torch.Generator().manual_seed(0)
+    normal = torch.randn(60, 1, likelihood.outputs, 1, 1, dtype=double, generator=generator)
+    return (spread * normal).to(dtype)
+
+
+def levels(likelihood: Likelihood, dtype=double) -> torch.Tensor:
+    """An image of a pixel for each level."""
+    return (torch.arange(likelihood.levels, dtype=dtype) / (likelihood.levels - 1)).view(
+        -1, 1, 1, 1
+    )
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("spread", [0, 1, 5, 100, 1e30])
+@pytest.mark.parametrize("dtype", [torch.float32, double])
+def test_masses_sum_to_one_with_their_mean_and_finite_gradients(likelihood, spread, dtype):
+    outputs = outputs_of(likelihood, spread, dtype).requires_grad_()
+    logs = likelihood.log_prob(levels(likelihood, dtype), outputs)  # [60, levels]
+    assert logs.isfinite().all()
+    masses, x = logs.detach().double().exp(), levels(likelihood).flatten()
+    torch.testing.assert_close(masses.sum(1), torch.ones(60, dtype=double), rtol=0, atol=1e-5)
+    mean = likelihood.mean(outputs)
+    assert mean.shape == (60, 1, 1, 1, 1)
+    half = 0.5 / 255 if likelihood.levels > 2 else 1e-6
+    assert ((masses * x).sum(1) - mean.detach().flatten()).abs().max() < half
+    (slope,) = torch.autograd.grad(logs.sum() + mean.sum(), outputs)
+    assert slope.isfinite().all()
+
+
+def test_logistic_masses_are_differences_of_its_distribution_function():
+    x = random_images(6, shape=(3, 4, 4), levels=256)
+    x[0], x[1] = 0, 1
+    torch.manual_seed(0)
+    outputs = (0.3 * torch.randn(2, 6, 45, 4, 4, dtype=double)).requires_grad_()
+    # Of each pixel and channel: [2, 6, 3 parameters, 5 components, 3 channels, 4, 4].
+    weights, offsets, log_scales = outputs.view(2, 6, 3, 5, 3, 4, 4).unbind(2)
+    locations = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]).view(5, 1, 1, 1) + offsets
+    scales = (log_scales - 3).clamp(-7, 3).exp()
+    x_of_components = x.unsqueeze(1)
+    upper = ((x_of_components + 0.5 / 255 - locations) / scales).sigmoid()
+    lower = ((x_of_components - 0.5 / 255 - locations) / scales).sigmoid()
+    upper, lower = upper.where(x_of_components < 1, 1), lower.where(x_of_components > 0, 0)
+    masses = (weights.softmax(2) * (upper - lower)).sum(2)
+    expected = masses.log().sum((-3, -2, -1))
+    value = Logistic().log_prob(x, outputs)
+    torch.testing.assert_close(value, expected, rtol=1e-6, atol=0)
+    gradients = [torch.autograd.grad(terms.sum(), outputs)[0] for terms in (value, expected)]
+    torch.testing.assert_close(*gradients, rtol=1e-5, atol=1e-6)
+
+
+def test_bernoulli_masses_are_torchs_with_their_gradient():
+    x = random_images(6, shape=(3, 4, 4))
+    for magnitude in 1, 20, 1e4:
+        logits = (magnitude * torch.randn(2, *x.shape, dtype=double)).requires_grad_()
+        both = x.expand_as(logits)
+        expected = -F.binary_cross_entropy_with_logits(logits, both, reduction="none")
+        expected, value = expected.sum((-3, -2, -1)), Bernoulli().log_prob(x, logits)
+        torch.testing.assert_close(value, expected)
+        gradients = [torch.autograd.grad(terms.sum(), logits)[0] for terms in (value, expected)]
+        torch.testing.assert_close(*gradients)
+        single = Bernoulli().log_prob(x.float(), logits.detach().float())
+        torch.testing.assert_close(single.double(), value.detach(), rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize("spread", [0, 1, 5])
+def test_draws_have_the_frequencies_of_the_masses(likelihood, spread):
+    count, outputs = 5_000, outputs_of(likelihood, spread)
+    masses = likelihood.log_prob(levels(likelihood), outputs).exp()
+    stream = torch.Generator().manual_seed(0)
+    drawn = likelihood.draw(outputs.expand(-1, count, -1, -1, -1), stream)
+    assert drawn.shape == (60, count, 1, 1, 1)
+    level = (drawn.flatten(1) * (likelihood.levels - 1)).round().long()
+    torch.testing.assert_close(
+        levels(likelihood).flatten()[level].to(drawn.dtype), drawn.flatten(1)
+    )
+    frequencies = torch.stack([its.bincount(minlength=likelihood.levels) for its in level]) / count
+    error = (masses * (1 - masses) / count).sqrt()
+    # A rare level's number is Poisson's: a few draws more than expected are no surprise.
+    assert ((frequencies - masses).abs() < 5 * error + 5 / count).all()
+    assert (frequencies.cumsum(1) - masses.cumsum(1)).abs().max() < 2.5 / math.sqrt(count)
+
+
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+def test_uniform_masses_are_as_many_bits_as_the_levels_take(likelihood):
+    logs = likelihood.log_prob(levels(likelihood), torch.zeros(1, likelihood.outputs, 1, 1))
+    bits = -logs.mean() / math.log(2)
+    exact = math.log2(likelihood.levels)  # at least: a pixel that takes each level equally often
+    assert exact <= bits < 1.01 * exact
+
+
+@pytest.mark.parametrize("intensities", [False, True])
+def test_bernoullis_bias_is_how_often_a_pixel_is_set(intensities):
+    images = prepared(200, (1, 2, 2))
+    top = 255 if intensities else 1
+    images.pixels[:] = top * torch.tensor([[0, 1], [0, 0]])
+    images.pixels[:50, 0, 0, 0] = top
+    bias = Bernoulli().bias(replace(images, intensities=intensities))
+    expected = torch.tensor([[[50.5, 200.5], [0.5, 0.5]]]) / 201
+    torch.testing.assert_close(bias.sigmoid(), expected)
+
+
+def test_logistics_bias_has_the_shares_of_the_fifths_as_weights():
+    images, likelihood = prepared(300, (3, 2, 2), levels=256), Logistic()
+    images.pixels[:, 0] //= 4
+    images.pixels[:, 1] = 255
+    images.pixels[:100, 1] = 51
+    bias = likelihood.bias(images)
+    weights, *others = bias.view(3, 5, 3, 2, 2)
+    assert not any(its.any() for its in others)
+    fifths = (images.pixels / 51.2).long()
+    counts = torch.stack([(fifths == fifth).sum(0) for fifth in range(5)])
+    torch.testing.assert_close(weights.softmax(0), (counts + 0.5) / 302.5)
+    torch.testing.assert_close(weights[0, 1].exp(), torch.full((2, 2), 100.5 / 300.5))
+    x = images.pixels.double() / 255
+    uninformed = torch.zeros_like(bias)
+    gained = likelihood.log_prob(x, bias[None]) - likelihood.log_prob(x, uninformed[None])
+    assert gained.mean() > 5  # against a prediction that is nearly uniform

@@ -1,0 +1,78 @@
+"""The functions are torch's, in value and in gradient, wherever their arguments are."""
+
+import math
+from itertools import product
+
+import pytest
+import torch
+
+from vae import numerics
+from vae.numerics import generator, log_add_exp, log_mean_exp, mean_and_stderr, seed_of
+
+WIDE = torch.linspace(-80, 80, 10_001)
+LOGS = 30 * torch.randn(50, 40, generator=torch.Generator().manual_seed(0)) - 900
+
+
+REFERENCES = [  # our function, torch's, and the arguments
+    (numerics.exp, torch.exp, WIDE),
+    (numerics.log, torch.log, torch.logspace(-37, 38, 10_001)),
+    (numerics.sigmoid, torch.sigmoid, WIDE),
+    (numerics.log_sigmoid, torch.nn.functional.logsigmoid, WIDE),
+    (numerics.softplus, lambda x: torch.logaddexp(x, torch.zeros_like(x)), WIDE),
+    (numerics.softmax, lambda x: torch.softmax(x, 0), LOGS),
+    (numerics.log_sum_exp, lambda x: torch.logsumexp(x, -1), LOGS),
+    (lambda x: numerics.log_sum_exp(x, 0), lambda x: torch.logsumexp(x, 0), LOGS),
+    (log_mean_exp, lambda x: torch.logsumexp(x, 0) - math.log(50), LOGS),
+]
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("ours", "torchs", "arguments"), REFERENCES)
+def test_value_and_gradient_are_torchs_in_double_precision(ours, torchs, arguments, dtype):
+    results = []
+    for function, type_ in (ours, dtype), (torchs, torch.float64):
+        x = arguments.clone().to(type_).requires_grad_()
+        value = function(x)
+        value.backward(torch.linspace(1, 2, value.numel()).view(value.shape).to(type_))
+        results.append((value.detach().double(), x.grad.double()))
+    error = 1e-6 if dtype == torch.float32 else 1e-12
+    torch.testing.assert_close(*results, rtol=error, atol=error)
+    if ours in (numerics.exp, numerics.sigmoid):  # which may be small
+        (value, _), (expected, _) = results
+        torch.testing.assert_close(value, expected, rtol=error, atol=0)
+
+
+def test_extreme_arguments_give_finite_values_where_they_should():
+    far = torch.tensor([-3e38, -1e5, 1e5, 3e38], requires_grad=True)
+    for function in numerics.sigmoid, numerics.log_sigmoid, numerics.softplus:
+        value = function(far)
+        (slope,) = torch.autograd.grad(value.sum(), far)
+        assert torch.stack([value, slope]).isfinite().all(), function
+    assert (numerics.sigmoid(far) > 0).all()
+    assert numerics.exp(torch.tensor([-1e5, -torch.inf])).tolist() == [0, 0]
+
+
+def test_weights_are_added_up_by_their_logarithms():
+    total = torch.full(LOGS.shape[1:], -math.inf, dtype=torch.float64)
+    for row in LOGS.double():
+        total = log_add_exp(total, row)
+    torch.testing.assert_close(total, LOGS.double().logsumexp(0))
+    assert torch.equal(log_mean_exp(LOGS[:1]), LOGS[0])
+
+
+def test_mean_and_stderr_are_exact_in_any_order():
+    values = torch.cat([torch.full((999,), 1e8), torch.full((999,), -1e8), torch.ones(2)])
+    shuffled = values[torch.randperm(len(values))]
+    assert mean_and_stderr(values) == mean_and_stderr(shuffled)
+    assert mean_and_stderr(values)[0] == round(2 / 2000, 4)
+    assert mean_and_stderr(torch.tensor([1.0, 2.0, 3.0, 4.0])) == (2.5, 0.6455)
+    assert mean_and_stderr(torch.tensor([7.0])) == (7, 0)
+
+
+def test_each_seed_and_purpose_has_a_stream_of_its_own():
+    numbers = {
+        torch.rand((), generator=generator("cpu", *its)).item()
+        for its in product([0, 1, 2**63 - 1], ["order of epoch 1", "order of epoch 2"])
+    }
+    assert len(numbers) == 6
+    assert seed_of(0, "noise of epoch 1") == 2798756434104769376

@@ -1,0 +1,212 @@
+"""A stage never uses more threads than it may, and fewer while other stages are at work."""
+
+import os
+import subprocess
+import sys
+import time
+from contextlib import suppress
+
+import pytest
+import torch
+
+from tests.models import small_vae
+from vae import numerics
+from vae.numerics import threads
+from vae.numerics.products import Rule
+from vae.numerics.threads import Share, affordable
+
+MANY = 10**9
+
+
+@pytest.fixture(autouse=True)
+def nobody_else(tmp_path, monkeypatch):
+    """Counts no stage outside the test, limits this process by nothing, and restores torch's
+    threads afterwards.
+    """
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    monkeypatch.setattr(threads, "CGROUP", tmp_path)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    before = torch.get_num_threads()
+    yield
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
+
+
+@pytest.fixture
+def machine(monkeypatch):
+    """Pretends that the machine has so many processors and torch starts with so many threads."""
+
+    def pretend(processors: int, asked: int) -> None:
+        monkeypatch.setattr("os.cpu_count", lambda: processors)
+        monkeypatch.setattr("os.sched_getaffinity", lambda _: range(processors), raising=False)
+        monkeypatch.setattr("torch.get_num_threads", lambda: asked)
+
+    return pretend
+
+
+@pytest.fixture
+def another_stage():
+    """Starts a process that counts as a stage. Returns a function that ends it."""
+    children = set()
+
+    def end(child: int) -> None:
+        os.kill(child, 9)
+        os.waitpid(child, 0)
+        children.remove(child)
+
+    def start():
+        read, write = os.pipe()
+        child = os.fork()
+        if child == 0:
+            with suppress(BaseException):
+                Share(MANY)
+                os.write(write, b"x")
+                time.sleep(60)
+            os._exit(0)
+        children.add(child)
+        os.close(write)
+        assert os.read(read, 1) == b"x"
+        os.close(read)
+        return lambda: end(child)
+
+    yield start
+    for child in list(children):
+        end(child)
+
+
+def test_processors_are_shared_among_stages_at_work(machine, another_stage):
+    machine(processors=8, asked=8)
+    earlier = another_stage()
+    mine = Share(MANY)
+    assert mine.count() == 4
+    endings = [another_stage() for _ in range(2)]
+    assert mine.count() == 2
+    earlier()
+    assert mine.count() == 2  # 8 // 3
+    for end in endings:
+        end()
+    assert mine.count() == 8
+    machine(processors=1, asked=1)
+    another_stage()
+    assert Share(MANY).count() == 1
+
+
+@pytest.mark.parametrize(("asked", "shared"), [(1, 1), (3, 3), (16, 4)])
+def test_no_stage_uses_more_threads_than_it_was_asked_to(
+    machine, another_stage, monkeypatch, asked, shared
+):
+    machine(processors=8, asked=asked)
+    monkeypatch.setenv("OMP_NUM_THREADS", str(asked))
+    mine = Share(MANY)
+    assert mine.count() == asked
+    another_stage()
+    assert mine.count() == shared
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="this system has no affinity")
+def test_a_process_starts_from_its_own_surroundings(another_stage, tmp_path):
+    """OMP_NUM_THREADS and the processors it may use, also beside another stage."""
+    another_stage()
+    program = (
+        "import os; from vae.numerics.threads import Share; share = Share(10**9); "
+        "share.processors = 8; print(share.alone, share.count()); "
+        "share.alone = 16; print(share.count()); "
+        "os.sched_setaffinity(0, {min(os.sched_getaffinity(0))}); print(Share(9).processors)"
+    )
+    env = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, env=env)
+    assert done.stdout.split() == ["1", "1", "4", "1"]
+
+
+def limit(folder, files: dict[str, str]) -> None:
+    for name, content in files.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(f"{content}\n")
+
+
+@pytest.mark.parametrize(
+    ("files", "expected"),
+    [
+        ({}, 64),
+        ({"cpu.max": "max 100000"}, 64),
+        ({"cpu.max": "200000 100000"}, 2),
+        ({"cpu.max": "250000 100000"}, 2),
+        ({"cpu.max": "50000 100000"}, 1),
+        ({"cpu.max": "9900000 100000"}, 64),
+        ({"cpu.max": "not two numbers"}, 64),
+        ({"cpu/cpu.cfs_quota_us": "300000", "cpu/cpu.cfs_period_us": "100000"}, 3),
+        ({"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, 64),
+    ],
+)
+def test_a_container_with_a_quota_gets_as_many_threads_as_it_pays_for(tmp_path, files, expected):
+    limit(tmp_path, files)
+    assert affordable(64) == expected
+
+
+@pytest.mark.parametrize(("word", "alone"), [("", 4), ("32", 32)])  # the user's is above the limit
+def test_a_containers_limit_holds_alone_and_beside_other_stages(
+    machine, another_stage, monkeypatch, tmp_path, word, alone
+):
+    machine(processors=64, asked=32)
+    limit(tmp_path, {"cpu.max": "400000 100000"})
+    monkeypatch.setenv("OMP_NUM_THREADS", word)
+    mine = Share(MANY)
+    assert mine.count() == alone
+    another_stage()
+    assert mine.count() == 2
+
+
+def test_a_stage_keeps_to_its_share_from_the_start_and_while_it_runs(
+    machine, another_stage, monkeypatch
+):
+    machine(processors=8, asked=8)
+    asked, clock = [], [1000.0]
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    monkeypatch.setattr("time.monotonic", lambda: clock[0])
+    mine = Share(6)
+    mine.adapt()
+    another_stage()
+    mine.adapt()  # too early to count again
+    assert asked == [6]
+    clock[0] += 0.3
+    mine.adapt()
+    mine.adapt()
+    assert asked == [6, 4]
+    mine.limit(1)  # at once
+    assert asked == [6, 4, 1]
+
+
+@pytest.mark.parametrize(("portable", "threads"), [(True, 4), (False, 64)])
+def test_portable_numerics_take_at_most_four_threads(machine, monkeypatch, portable, threads):
+    machine(processors=64, asked=64)
+    asked = [64]
+    monkeypatch.setattr("torch.set_num_threads", asked.append)
+    monkeypatch.setattr(numerics.machine, "_share", None)
+    monkeypatch.setattr(Rule, "portable", None)
+    monkeypatch.setattr(torch.backends.mkldnn, "enabled", True)
+    monkeypatch.setenv("MKL_CBWR", "AUTO")
+    numerics.start(torch.device("cpu"), portable)
+    assert asked[-1] == threads
+    assert (Rule.portable, torch.backends.mkldnn.enabled) == (portable, not portable)
+    assert os.environ["MKL_CBWR"] == ("AVX2,STRICT" if portable else "AUTO")
+    numerics.start(torch.device("meta"), portable)
+    assert not Rule.portable
+    share = numerics.machine._share
+    share.limit(3)
+    share.counted = -1
+    small_vae().posterior(torch.zeros(1, 1, 8, 8, dtype=torch.float64))  # adapts before it computes
+    assert share.counted > 0
+
+
+@pytest.mark.parametrize("missing", ["locks", "folder"])
+def test_where_stages_cannot_meet_each_uses_what_it_is_given(
+    machine, another_stage, monkeypatch, missing
+):
+    machine(processors=8, asked=6)
+    another_stage()
+    if missing == "locks":
+        monkeypatch.setattr(threads, "fcntl", None)
+    else:
+        monkeypatch.setattr("tempfile.tempdir", "/nowhere")
+    assert Share(MANY).count() == 6

@@ -1,0 +1,65 @@
+"""A file is written in one step, whoever else writes it and however the writer ends."""
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from vae.files import write_atomically
+
+
+def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path, monkeypatch):
+    path, fsync = tmp_path / "file", os.fsync
+
+    def fsync_after_another_writer(number):
+        monkeypatch.setattr(os, "fsync", fsync)
+        write_atomically(path, b"another's")
+        assert path.read_bytes() == b"another's"
+        fsync(number)
+
+    monkeypatch.setattr(os, "fsync", fsync_after_another_writer)
+    write_atomically(path, b"mine")
+    assert path.read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["file"]
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
+def test_a_writer_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch, error):
+    def fsync(number):
+        raise error
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    with pytest.raises(error):
+        write_atomically(tmp_path / "file", b"content")
+    assert os.listdir(tmp_path) == []
+
+
+def test_the_next_writer_removes_what_a_killed_one_left_but_not_a_living_ones(tmp_path):
+    fork = multiprocessing.get_context("fork")
+
+    def write(written):
+        os.replace = lambda *_: (written.set(), time.sleep(60))
+        write_atomically(tmp_path / "file", b"theirs")
+
+    events = [fork.Event(), fork.Event()]
+    writers = [fork.Process(target=write, args=[event], daemon=True) for event in events]
+    for writer, written in zip(writers, events, strict=True):
+        writer.start()
+        assert written.wait(20)
+    write_atomically(tmp_path / "file", b"mine")
+    assert len(list(tmp_path.glob(".file.*.partial"))) == 2
+    writers[0].kill()
+    writers[0].join()
+    write_atomically(tmp_path / "other", b"")
+    assert len(list(tmp_path.glob(".file.*.partial"))) == 2
+    write_atomically(tmp_path / "file", b"mine")
+    (partial,) = tmp_path.glob(".*.partial")
+    assert partial.read_bytes() == b"theirs"
+    writers[1].kill()
+
+
+def test_others_may_read_what_was_written(tmp_path):
+    write_atomically(tmp_path / "file", b"")
+    (tmp_path / "plain").touch()
+    assert (tmp_path / "file").stat().st_mode == (tmp_path / "plain").stat().st_mode

@@ -1,1 +1,0 @@
-"""Parameters, files, errors, the machine, threads and statistics, which every part uses."""

@@ -1,0 +1,91 @@
+"""Images with labels, and their file."""
+
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from vae.errors import UserError
+from vae.files import digest, load_tensors, save_tensors
+
+BLOCK = 500  # images at a time, where they all are gone through
+
+
+def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
+    """Draws each pixel as 1 with probability intensity/255: uint8 of any shape → uint8 in {0, 1}.
+
+    The stochastic binarization of Salakhutdinov & Murray 2008, and exact: a uniform integer of
+    0..254 is below the intensity with just that probability.
+    """
+    uniform = torch.empty_like(intensities).random_(0, 255, generator=generator)
+    return (uniform < intensities).to(torch.uint8)
+
+
+def blocks(rows: Tensor) -> tuple[Tensor, ...]:
+    """Splits [N, ...] into blocks of at most BLOCK rows and nearly equal sizes."""
+    return rows.tensor_split(math.ceil(len(rows) / BLOCK))
+
+
+@dataclass(frozen=True)
+class Images:
+    pixels: Tensor  # uint8 [N, C, H, W]: levels 0, 1, …, levels − 1, or intensities 0..255
+    labels: Tensor  # uint8 [N]
+    levels: int  # 2 or 256
+    intensities: bool  # whether pixels of two levels are to be drawn from intensities
+    dataset: str  # MNIST, say
+    binarization: str  # threshold N | stochastic | none
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of an image."""
+        channels, height, width = self.pixels.shape[1:]
+        return channels, height, width
+
+    def drawn(self, generator: torch.Generator) -> Tensor:
+        """Levels, uint8 [N, C, H, W]: drawn with `generator` if these are intensities."""
+        return binarize(self.pixels, generator) if self.intensities else self.pixels
+
+    def to(self, device: torch.device) -> "Images":
+        return replace(self, pixels=self.pixels.to(device), labels=self.labels.to(device))
+
+
+def save_images(
+    path: str | Path, images: Tensor, labels: Tensor, metadata: Mapping[str, str]
+) -> None:
+    """Writes images uint8 [N, C, H, W] and labels uint8 [N].
+
+    `metadata`: dataset, binarization, and the threshold if there is one.
+    """
+    tensors = {"images": images, "labels": labels}
+    kind = "binary" if images.max() <= 1 and metadata["binarization"] != "none" else "intensities"
+    metadata = {**metadata, "pixels": kind}
+    save_tensors(path, tensors, {**metadata, "sha256": _digest(tensors, metadata)})
+
+
+def load_images(path: str | Path) -> Images:
+    """Reads one file of `prepare`. Raises UserError if it is not one that `prepare` wrote."""
+    tensors, metadata = load_tensors(path)
+    written = metadata.pop("sha256", None)
+    if not written or "images" not in tensors or tensors["images"].ndim != 4:
+        raise UserError(
+            f"{path} does not hold images and labels as `prepare` writes them.\n"
+            f"Delete it and make it again: dvc repro"
+        )
+    if _digest(tensors, metadata) != written:  # if equal, the rest is as `save_images` made it
+        raise UserError(
+            f"{path} has changed since it was written: its content does not have its SHA-256.\n"
+            f"Delete it and run: dvc repro (if it is damaged again, delete its copy in .dvc/cache)"
+        )
+    binarization = f"{metadata['binarization']} {metadata.get('threshold', '')}".strip()
+    levels = 256 if binarization == "none" else 2
+    intensities = levels == 2 and metadata["pixels"] == "intensities"
+    pixels, labels = tensors["images"], tensors["labels"]
+    return Images(pixels, labels, levels, intensities, metadata["dataset"], binarization)
+
+
+def _digest(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    return digest(tensors, json.dumps(metadata, sort_keys=True))

@@ -1,0 +1,26 @@
+"""Arithmetic whose bits do not depend on the machine, and what it takes to have it.
+
+The model and its objectives call these functions and say nothing of processors or threads.
+"""
+
+from vae.numerics.functions import (
+    exp,
+    log,
+    log_add_exp,
+    log_mean_exp,
+    log_sigmoid,
+    log_sum_exp,
+    sigmoid,
+    softmax,
+    softplus,
+)
+from vae.numerics.machine import govern, settle, start
+from vae.numerics.products import Linear, linear
+from vae.numerics.statistics import mean_and_stderr
+from vae.numerics.streams import generator, seed_of
+
+__all__ = [
+    "Linear", "exp", "generator", "govern", "linear", "log", "log_add_exp", "log_mean_exp",
+    "log_sigmoid", "log_sum_exp", "mean_and_stderr", "seed_of", "settle", "sigmoid", "softmax",
+    "softplus", "start",
+]  # fmt: skip
