@@ -169,7 +169,7 @@ def test_another_project_uses_the_package_and_the_model(author, docs, tmp_path):
     done = other.run("python", "-c", code, **env)
     installed, shapes = done.stdout.split(maxsplit=1)
     assert Path(installed).is_relative_to(tmp_path / "environment")
-    assert shapes == "(16, 28, 28) (16, 12)\n"
+    assert shapes == "(16, 1, 28, 28) (16, 12)\n"
     model = other.read("vae.safetensors")
     assert model == author.read("models/vae.safetensors")
 
