@@ -6,17 +6,18 @@ import hashlib
 import http.server
 import json
 import os
-import shutil
+import signal
 import struct
 import subprocess
 import sys
 import threading
 from collections.abc import Iterable
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.project import OUTPUTS, TEST_IMAGES, TRAIN_IMAGES, Project, build
+from tests.project import OUTPUTS, ROOT, TEST_IMAGES, TRAIN_IMAGES, Project, build
 
 torch.set_num_threads(1)  # pytest's other workers have the other processors
 
@@ -87,31 +88,6 @@ def server(small_gzipped):
     server.shutdown()
 
 
-@pytest.fixture(scope="session")
-def reproduced(tmp_path_factory, small_digests, small_gzipped) -> Project:
-    """A project after `dvc repro`, with everything committed. Tests must not change it: see
-    `project`.
-
-    The tests' processes share one, because it takes 15 seconds.
-    """
-    temporary = tmp_path_factory.getbasetemp()
-    if "PYTEST_XDIST_WORKER" in os.environ:
-        temporary = temporary.parent  # of all processes
-    project = Project(temporary / "reproduced" / "project")
-    with open(temporary / "lock", "w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not project.folder.exists():
-            build(project, temporary / "mirror", small_digests, small_gzipped)
-    return project
-
-
-@pytest.fixture
-def project(reproduced, tmp_path) -> Project:
-    """A copy of the reproduced project, which the test may change."""
-    shutil.copytree(reproduced.folder, tmp_path / "project", symlinks=True)
-    return Project(tmp_path / "project")
-
-
 class Stages:
     """Runs stages in a project, in forks of one process."""
 
@@ -119,39 +95,80 @@ class Stages:
         self.process, self.project = process, project
 
     def run(
-        self, stage: str, killed_at: str = "", largest_file: int | None = None, first: str = "",
-        **env: str,
+        self, name: str, killed_at: str = "", by: int = signal.SIGKILL,
+        largest_file: int | None = None, first: str = "", **env: str,
     ) -> dict:  # fmt: skip
+        """Runs a stage, or another module. `by` is the signal that it gets at `killed_at`."""
         request = {
-            "stage": stage, "folder": str(self.project.folder), "env": env, "first": first,
-            "killed_at": killed_at, "largest_file": largest_file,
+            "module": f"stages.{name}" if name in OUTPUTS else name,
+            "folder": str(self.project.folder), "env": env, "first": first,
+            "killed_at": killed_at, "by": by, "largest_file": largest_file,
         }  # fmt: skip
         print(json.dumps(request), file=self.process.stdin, flush=True)
         return json.loads(self.process.stdout.readline())
 
-    def measure(self, stages: Iterable[str] = OUTPUTS) -> dict:
-        """Runs these stages, which have to succeed; returns metrics/test.json."""
-        for stage in stages:
-            done = self.run(stage)
+    def succeed(self, *names: str, **options) -> str:
+        """Runs each, which has to succeed, and returns what the last one printed."""
+        for name in names:
+            done = self.run(name, **options)
             assert done["code"] == 0, done
             assert "Traceback" not in done["stderr"]
+        return done["stdout"]
+
+    def measure(self, stages: Iterable[str] = OUTPUTS) -> dict:
+        """Runs these stages, and returns metrics/test.json."""
+        self.succeed(*stages)
         return json.loads(self.project.read("metrics/test.json"))
 
 
 @pytest.fixture(scope="session")
-def forks(reproduced):
+def forks(tmp_path_factory):
     nowhere = "http://127.0.0.1:1"
     env = {
         "http_proxy": nowhere, "https_proxy": nowhere, "no_proxy": "127.0.0.1", "PIP_NO_INDEX": "1",
         "PYTHONWARNDEFAULTENCODING": "1", "PYTHONWARNINGS": "ignore::EncodingWarning",
     }  # fmt: skip
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.forks"], cwd=reproduced.folder, text=True,
-        env=reproduced.env | env, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+        [sys.executable, "-m", "tests.forks"], cwd=ROOT, text=True,
+        env=Project(shared(tmp_path_factory) / "project").env | env,
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE,
     )  # fmt: skip
     yield process
-    process.stdin.close()
-    process.wait()
+    process.kill()
+
+
+def shared(tmp_path_factory) -> Path:
+    """A folder of all of pytest's processes."""
+    temporary = tmp_path_factory.getbasetemp()
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        temporary = temporary.parent
+    return temporary / "reproduced"
+
+
+@pytest.fixture(scope="session")
+def reproduced(tmp_path_factory, forks, small_digests, small_gzipped) -> Project:
+    """A project as it is after `dvc repro`, with everything committed. Tests must not change it:
+    see `project`. They share one, because it takes ten seconds.
+    """
+    folder = shared(tmp_path_factory)
+    folder.mkdir(exist_ok=True)
+    project = Project(folder / "project")
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "done").exists():
+            build(project, folder / "mirror", small_digests, small_gzipped)
+            Stages(forks, project).succeed(*OUTPUTS)
+            project.dvc("commit", "--force")
+            project.commit()
+            project.run("git", "gc", "-q")  # a few files are copied sooner than hundreds
+            (folder / "done").touch()
+    return project
+
+
+@pytest.fixture
+def project(reproduced, tmp_path) -> Project:
+    """A copy of the reproduced project, which the test may change."""
+    return reproduced.copied(tmp_path / "project")
 
 
 @pytest.fixture

@@ -1,16 +1,17 @@
-"""Runs stages in forks of a process that has the libraries imported, which saves seconds a run.
+"""Runs stages, and the report, in forks of a process that has imported the libraries. This saves
+seconds a run.
 
-Run in a project's folder: python -m tests.forks. Each line on standard input is a request as JSON:
-the stage, the folder whose code to run in it, the environment to add, the largest file it may
-write, the output at whose writing it is killed, and Python to run first. The answer is a line of
-JSON: exit code, stdout, stderr.
+python -m tests.forks. Each line on standard input is a request as JSON: the module, the folder
+whose code to run in it, the environment to add, the largest file it may write, the output at whose
+writing it gets a signal, the signal, and Python to run first. The answer is a line of JSON: exit
+code, stdout, stderr.
 """
 
 import ctypes
 import json
 import os
 import resource
-import signal
+import runpy
 import sys
 from fnmatch import fnmatch
 from importlib import import_module
@@ -19,8 +20,9 @@ import torchvision  # noqa: F401
 
 for name in "prepare", "train", "evaluate", "sample":
     import_module(f"stages.{name}")
+import_module("report.__main__")
 for name in list(sys.modules):  # of what they import, forks keep the libraries
-    if name.partition(".")[0] in ("stages", "pipeline", "datasets", "vae"):
+    if name.partition(".")[0] in ("stages", "pipeline", "datasets", "vae", "report"):
         del sys.modules[name]
 
 
@@ -34,29 +36,29 @@ def obey_permissions() -> None:
         libc.capset(header, sets)
 
 
-def die_before_replacing(path: str) -> None:
-    """Kills this process after it has written the file and before it has put it into its place."""
+def signal_before_replacing(path: str, number: int) -> None:
+    """Sends this process the signal when the file is written, before it is put in its place."""
     replace = os.replace
 
-    def replace_or_die(source, target):
+    def signal_and_replace(source, target):
         if fnmatch(str(target), path):
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), number)
         replace(source, target)
 
-    os.replace = replace_or_die
+    os.replace = signal_and_replace
 
 
 def child(request: dict) -> int:
     os.chdir(request["folder"])
     sys.path[0] = request["folder"]
     os.environ |= request["env"]
-    die_before_replacing(request["killed_at"])
+    signal_before_replacing(request["killed_at"], request["by"])
     if request["largest_file"] is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (request["largest_file"],) * 2)
+    sys.argv[1:] = []
     exec(request["first"], {})
     try:
-        main = import_module(f"stages.{request['stage']}").main
-        import_module("pipeline.stage").run_stage(request["stage"], main)
+        runpy.run_module(request["module"], run_name="__main__", alter_sys=True)
     except SystemExit as ending:
         print(ending.code, file=sys.stderr)
         return 1

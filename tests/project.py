@@ -89,6 +89,11 @@ class Project:
             "GIT_COMMITTER_NAME": "t", "GIT_COMMITTER_EMAIL": "t@t",
         }  # fmt: skip
 
+    def copied(self, folder: Path) -> "Project":
+        """A copy, by a program that takes a third of the time that Python takes."""
+        subprocess.run(["cp", "-a", self.folder, folder], check=True)
+        return Project(folder)
+
     def run(self, *command: str, check: bool = True, **env: str) -> subprocess.CompletedProcess:
         done = subprocess.run(
             command, cwd=self.folder, env=self.env | env, text=True, capture_output=True
@@ -159,6 +164,4 @@ def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[s
     for old, new in SMALL_PARAMS.items():
         project.set(old, new)
     project.run("git", "init", "-q", "-b", "main")
-    project.commit()
-    project.dvc("repro")
     project.commit()

@@ -3,12 +3,10 @@
 import json
 import math
 import re
-import signal
 
 import pytest
 
 from tests.project import ROOT, Project
-from tests.training.test_resume import stop_training
 
 DOCUMENT = (ROOT / "docs/extending.md").read_text()
 DIFFS = re.findall(r"```diff\n(.*?)```", DOCUMENT, re.S)
@@ -26,49 +24,46 @@ def apply(project: Project, adds: str) -> int:
     return len(re.findall(r"^\+(?!\+\+)", diff, re.M)) - 1
 
 
-def test_a_new_network_and_a_new_prior_go_on_when_killed_and_are_evaluated_and_reported(project):
+def test_a_new_network_and_a_new_prior_go_on_when_killed_and_are_evaluated_and_reported(stages):
+    project = stages.project
     apply(project, "normed")
     apply(project, "scaled")
     project.set("network: mlp", "units: 48\n  network: normed")
     project.set("prior: standard", "prior: scaled")
     project.set("kl_weight: 5.0", "kl_weight: 1")
-    project.set("epochs: 3", "epochs: 20")
     project.set("weight_decay: 0 ", "weight_decay: 0.1 ")
-    assert stop_training(project, signal.SIGKILL) == -signal.SIGKILL
-    output = project.dvc("repro")
-    assert "going on after epoch" in output
-    resumed = project.outputs("train")
-    project.stage("train")
+    stages.succeed("train")
+    whole = project.outputs("train")
     assert b"prior.log_std" in project.read("models/vae.safetensors")
     assert b'\\"settings\\": {\\"units\\": 48}' in project.read("models/vae.safetensors")
-    assert project.outputs("train") == resumed  # dropout and running averages included
-    assert json.loads(project.read("metrics/test.json"))["elbo"] < 0
-    project.run("python", "-m", "report")
+    stages.run("train", killed_at="plots/epochs/2.png")
+    assert "going on after epoch 2" in stages.succeed("train")
+    assert project.outputs("train") == whole  # dropout and running averages included
+    assert stages.measure(["evaluate", "sample", "report"])["elbo"] < 0
     assert b"gelu" in project.read("report.html").lower()
 
 
 @pytest.mark.parametrize("name", ["free_bits", "kl_warm_up", "beta_tc"])
-def test_a_new_objective_is_at_most_25_lines_and_trains(project, name):
+def test_a_new_objective_is_at_most_25_lines_and_trains(stages, name):
+    project = stages.project
     assert apply(project, name) <= 25
     project.set("objective: bound", f"objective: {name}")
     project.set("posterior: bounded", "posterior: gaussian")
     before = json.loads(project.read("metrics/train.json"))
-    project.stage("train")
+    stages.succeed("train")
     after = json.loads(project.read("metrics/train.json"))
     assert math.isfinite(after["validation"]["elbo"])
     assert after != before
 
 
-def test_a_new_likelihood_trains_is_evaluated_and_reported(project):
+def test_a_new_likelihood_trains_is_evaluated_and_reported(stages):
+    project = stages.project
     apply(project, "binomial")
     project.set("likelihood: bernoulli", "likelihood: binomial")
     project.set("binarization: threshold", "binarization: none")
     project.set("decoder_bias: random", "decoder_bias: log_odds")
-    for stage in "prepare", "train", "evaluate", "sample":
-        project.stage(stage)
-    metrics = json.loads(project.read("metrics/test.json"))
-    assert 0 < metrics["bits_per_dimension"] < 40
-    project.run("python", "-m", "report")
+    assert 0 < stages.measure()["bits_per_dimension"] < 40
+    stages.succeed("report")
     assert b"does not run in this page, since" in project.read("report.html")
 
 
@@ -86,9 +81,9 @@ def test_the_table_of_what_an_extension_takes_is_true():
 
 
 @pytest.mark.parametrize("name", ["normed", "scaled"])
-def test_an_unknown_name_is_refused(project, name):
+def test_an_unknown_name_is_refused(stages, name):
     key = "network: mlp" if name == "normed" else "prior: standard"
-    project.set(key, f"{key.split(':')[0]}: {name}")
-    done = project.stage("train", check=False)
-    assert done.returncode == 1
-    assert f"= '{name}': should be " in done.stderr
+    stages.project.set(key, f"{key.split(':')[0]}: {name}")
+    done = stages.run("train")
+    assert done["code"] == 1
+    assert f"= '{name}': should be " in done["stderr"]

@@ -4,7 +4,6 @@ import contextlib
 import math
 import os
 import shutil
-from pathlib import Path
 from unittest.mock import patch
 
 import dvc.api
@@ -99,11 +98,6 @@ def model_of(project: Project) -> VAE:
     return VAE.load(project.folder / "models/vae.safetensors")
 
 
-def copied(project: Project, folder: Path) -> Project:
-    shutil.copytree(project.folder, folder / "project", symlinks=True)
-    return Project(folder / "project")
-
-
 @torch.no_grad()
 def give_model(project: Project, dataset: str, architecture: Architecture) -> None:
     """Puts a model in the project, with test images of its kind. Its decoder's weights are random
@@ -137,7 +131,7 @@ def reported(reproduced, tmp_path_factory):
 
     def reported(name: str) -> Project:
         if name not in made:
-            made[name] = copied(reproduced, tmp_path_factory.mktemp(name))
+            made[name] = reproduced.copied(tmp_path_factory.mktemp(name) / "project")
             give_model(made[name], *MODELS[name])
             made[name].run("git", "commit", "-qam", "units")
             report(made[name])
@@ -161,7 +155,7 @@ def unusual(reproduced, tmp_path_factory) -> Project:
     """A project with markup wherever other people can choose a text of the page, and with pictures
     of its own.
     """
-    project = copied(reproduced, tmp_path_factory.mktemp("unusual"))
+    project = reproduced.copied(tmp_path_factory.mktemp("unusual") / "project")
     project.set("mirror: ", f"mirror: https://</script>{IMAGE} #")
     project.dvc("exp", "save", "-n", "<b>bold<script>alert(1)<b>" + "x" * 80)
     project.run("git", "commit", "-qam", "the experiment starts from an earlier commit now")

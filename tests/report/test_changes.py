@@ -143,10 +143,10 @@ def test_missing_results_are_named(project, changes):
     assert re.match(rf"{not_whole}.*params\.yaml", refusal("HEAD~2"))
 
 
-def test_a_mistake_ends_in_two_lines(project, changes):
-    done = project.run("python", "-m", "report.changes", "nowhere", check=False)
-    assert (done.returncode, done.stdout) == (1, "")
-    assert done.stderr.splitlines() == [
+def test_a_mistake_ends_in_two_lines(stages, project, changes):
+    done = stages.run("report.changes", first="import sys; sys.argv.append('nowhere')")
+    assert (done["code"], done["stdout"]) == (1, "")
+    assert done["stderr"].splitlines() == [
         "error: BASE = 'nowhere' is no commit of this repository.",
         "Fetch it (git fetch origin), or choose one of: git log --oneline --all",
     ]

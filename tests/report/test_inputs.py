@@ -82,11 +82,10 @@ def test_a_missing_or_damaged_input_is_named_and_an_older_page_stays(project, pa
     assert page.read_text() == "older"
 
 
-def test_the_command_ends_with_the_message(project):
-    (project.folder / "metrics/test.json").unlink()
-    done = project.run("python", "-m", "report", check=False)
+def test_the_command_ends_with_the_message(stages):
+    (stages.project.folder / "metrics/test.json").unlink()
     message = "error: metrics/test.json is missing.\nMake it: dvc repro\n"
-    assert (done.returncode, done.stdout, done.stderr) == (1, "", message)
+    assert stages.run("report") == {"code": 1, "stdout": "", "stderr": message}
 
 
 @pytest.mark.parametrize("path", ["plots/units.csv", "data/test.safetensors"])

@@ -74,10 +74,10 @@ def test_a_process_that_fails_says_so_once(project):
     assert done.stderr.count("\n") == 2
 
 
-def test_options_that_torchrun_does_not_know_are_refused(project):
-    done = project.stage("train", check=False, TORCHRUN="--nproc=2 --fast")
-    assert done.returncode == 1
-    (line,) = done.stderr.splitlines()
+def test_options_that_torchrun_does_not_know_are_refused(stages):
+    done = stages.run("train", TORCHRUN="--nproc=2 --fast")
+    assert done["code"] == 1
+    (line,) = done["stderr"].splitlines()
     assert line.startswith("error: TORCHRUN = '--nproc=2 --fast': not options of torchrun (")
 
 

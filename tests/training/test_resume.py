@@ -9,29 +9,7 @@ import subprocess
 import pytest
 import torch
 
-from tests.project import Project
 from vae.training.checkpoint import Checkpoint, fingerprint
-
-
-def stop_training(project: Project, how: signal.Signals) -> int:
-    """Starts the train stage, sends the signal after the first epoch; returns the exit code."""
-    process = subprocess.Popen(
-        ["python", "-m", "stages.train"], cwd=project.folder, env=project.env,
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        # A shell's background jobs, CI's perhaps, are born deaf to Ctrl-C.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
-    )  # fmt: skip
-    assert "epoch " in process.stdout.readline()
-    process.send_signal(how)
-    process.communicate()
-    return process.returncode
-
-
-@pytest.fixture
-def long(project) -> Project:
-    """A project whose training takes many short epochs, so that it can be stopped."""
-    project.set("epochs: 3", "epochs: 25")
-    return project
 
 
 @pytest.mark.slow
@@ -67,24 +45,24 @@ def test_killed_at_random_moments_training_ends_with_the_same_bits(stages):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_training_fails_and_goes_on(long, how):
-    assert stop_training(long, how) == -how
-    done = long.stage("train")
-    assert "going on after epoch" in done.stdout
-    resumed = long.outputs("train")
-    long.stage("train")
-    assert long.outputs("train") == resumed
+def test_stopped_training_fails_and_goes_on(stages, how):
+    before = stages.project.outputs("train")
+    assert stages.run("train", killed_at="plots/epochs/2.png", by=how)["code"] == -how
+    assert "going on after epoch 2" in stages.succeed("train")
+    assert stages.project.outputs("train") == before
 
 
 @pytest.mark.slow
-def test_an_experiment_in_a_temporary_folder_goes_on(long):
-    stop_training(long, signal.SIGKILL)
-    long.run("git", "checkout", "-q", "plots", "metrics")
-    assert "going on after epoch" in long.dvc("exp", "run", "--temp", "-n", "apart")
-    long.dvc("exp", "apply", "apart")
-    resumed = long.outputs("train")
-    long.stage("train")
-    assert long.outputs("train") == resumed
+def test_an_experiment_in_a_temporary_folder_goes_on(stages):
+    project = stages.project
+    project.set("epochs: 3", "epochs: 4")
+    stages.run("train", killed_at="plots/epochs/2.png")
+    project.run("git", "checkout", "-q", "plots", "metrics")
+    assert "going on after epoch 2" in project.dvc("exp", "run", "--temp", "-n", "apart")
+    project.dvc("exp", "apply", "apart")
+    resumed = project.outputs("train")
+    stages.succeed("train")
+    assert project.outputs("train") == resumed
 
 
 @pytest.mark.parametrize(
@@ -94,10 +72,10 @@ def test_an_experiment_in_a_temporary_folder_goes_on(long):
         ("# of the images", "# of an image", "vae/model/architecture.py"),
     ],
 )
-def test_a_checkpoint_of_other_parameters_or_other_code_is_not_used(long, old, new, file):
-    stop_training(long, signal.SIGKILL)
-    long.set(old, new, file)
-    assert "going on" not in long.stage("train").stdout
+def test_a_checkpoint_of_other_parameters_or_other_code_is_not_used(stages, old, new, file):
+    stages.run("train", killed_at="plots/epochs/2.png")
+    stages.project.set(old, new, file)
+    assert "going on" not in stages.succeed("train")
 
 
 def test_a_checkpoints_name_depends_on_every_value_and_every_byte(tmp_path):
@@ -170,17 +148,19 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
     assert stages.project.outputs("train") == before
 
 
-def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(long):
+@pytest.mark.slow
+def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(project):
     """Two queued experiments may differ only in how they evaluate."""
+    before = project.outputs("train")
     command = ["python", "-m", "stages.train"]
     both = [
-        subprocess.Popen(command, cwd=long.folder, env=long.env, stderr=subprocess.PIPE, text=True)
+        subprocess.Popen(
+            command, cwd=project.folder, env=project.env, stderr=subprocess.PIPE, text=True
+        )
         for _ in range(2)
     ]
     for process in both:
         assert process.communicate()[1] == ""
         assert process.returncode == 0
-    outputs = long.outputs("train")
-    long.stage("train")
-    assert long.outputs("train") == outputs
-    assert not list((long.folder / ".checkpoints").iterdir())
+    assert project.outputs("train") == before
+    assert not list((project.folder / ".checkpoints").iterdir())

@@ -209,6 +209,7 @@ def together(device: str, shards: int) -> Iterator[tuple[Processes, str]]:
     except Exception as error:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which ends the others, once one is killed
         get_error_handler().record_exception(error)
         sys.exit(1)
 
