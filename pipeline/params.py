@@ -4,6 +4,7 @@ import difflib
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -217,7 +218,7 @@ def load_yaml(path: str | Path) -> Any:
     Raises UserError if it is missing, cannot be read, or is not YAML.
     """
     try:
-        return YAML(typ="safe").load(Path(path).read_text(encoding="utf-8"))
+        return _parsed(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path} is missing: run from the project's root folder") from None
     except OSError as error:
@@ -226,6 +227,11 @@ def load_yaml(path: str | Path) -> Any:
     except (YAMLError, ValueError, RecursionError) as error:
         reason = " ".join(str(error).split("To suppress")[0].split())[:200]
         raise UserError(f"{path} is not valid YAML: {reason}") from None
+
+
+@cache  # a stage asks for the same text eight times, and each parsing takes 50 milliseconds
+def _parsed(text: str) -> Any:
+    return YAML(typ="safe").load(text)
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:

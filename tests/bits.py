@@ -25,9 +25,9 @@ def mlp(*hidden_dims: int, latent_dim: int = 12, **parts) -> dict:
 
 
 KINDS = {  # shape and levels of the images, the model, and the settings
-    "mlp": (GREY, 2, mlp(512, 512, 64), {"batch_size": 128}),
+    "mlp": (GREY, 2, mlp(512, 512, 64), {"batch_size": 64}),
     "padded": (GREY, 2, mlp(512, 64, latent_dim=2), {"batch_size": 24}),
-    "narrow": (COLOUR, 2, mlp(250, 6, latent_dim=2), {"batch_size": 200}),
+    "narrow": (COLOUR, 2, mlp(250, 6, latent_dim=2), {"batch_size": 100}),
     "shards": (GREY, 2, mlp(200, 20), {"batch_size": 50, "shards": 2}),
     "logistic": (COLOUR, 256, mlp(128, 24), {"batch_size": 24}),
     "logistic in shards": (COLOUR, 256, mlp(200), {"batch_size": 48, "shards": 2}),

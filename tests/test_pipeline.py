@@ -84,32 +84,14 @@ def test_a_change_reruns_the_stages_that_depend_on_it_and_no_others(project):
     assert stages_run(project.dvc("repro")) == []
     assert project.run("git", "status", "--porcelain").stdout == ""
     project.set("columns: 4", "columns: 8")
-    project.set("import torch\n", "import torch  # a comment\n", "vae/training/optimizer.py")
-    assert stages_run(project.dvc("repro")) == ["train", "sample"]  # to the same model
-    project.set("threshold: 128", "threshold: 30")
-    assert stages_run(project.dvc("repro", "--dry")) == ["prepare"]  # and what comes of it
-
-
-def test_experiment_and_its_comparisons(project):
-    command = "dvc exp run -n fast $(cat presets/original presets/fast)"
-    output = project.run("sh", "-c", command).stdout
-    assert stages_run(output) == ["train", "evaluate", "sample"]
-    changes = project.dvc("metrics", "diff", "--json")
-    assert json.loads(changes)["metrics/test.json"]["elbo"]["diff"] != 0
-    assert "train.kl_weight" in project.dvc("params", "diff")
-    table = project.dvc("exp", "show", "--csv")
-    assert "fast" in table
-    assert ",elbo," in table.splitlines()[0]
-
-    project.dvc("plots", "diff", "HEAD", "workspace")
-    page = project.read("dvc_plots/index.html").decode()
-    for title in ("ELBO in nats per image", "Reconstruction, E", "KL of the posterior"):
-        assert title in page
-    for picture in ("samples", "reconstructions", "latent", "interpolations", "traversals"):
-        assert f"plots_{picture}.png" in page
-    show = json.loads(project.dvc("plots", "show", "--json", "ELBO"))
-    fields = re.findall(r"(train_elbo|validation_elbo)", json.dumps(show))
-    assert set(fields) == {"train_elbo", "validation_elbo"}  # on one chart
+    assert stages_run(project.dvc("repro")) == ["sample"]
+    for old, new, file, stage in [
+        ("import torch\n", "import torch  # a comment\n", "vae/training/optimizer.py", "train"),
+        ("threshold: 128", "threshold: 30", "params.yaml", "prepare"),
+    ]:
+        project.set(old, new, file)  # what comes after it depends on what it makes
+        assert stages_run(project.dvc("repro", "--dry")) == [stage]
+        project.set(new, old, file)
 
 
 @pytest.mark.parametrize(

@@ -128,13 +128,16 @@ def give_model(project: Project, dataset: str, architecture: Architecture) -> No
 def reported(reproduced, tmp_path_factory):
     """A project with the model of that name, committed, and its page. Tests share it."""
     made = {}
+    with contextlib.chdir(reproduced.folder):
+        experiments = dvc.api.exp_show()  # of each, too; to list them takes DVC seconds
 
     def reported(name: str) -> Project:
         if name not in made:
             made[name] = reproduced.copied(tmp_path_factory.mktemp(name) / "project")
             give_model(made[name], *MODELS[name])
             made[name].run("git", "commit", "-qam", "units")
-            report(made[name])
+            with patch.object(dvc.api, "exp_show", lambda **_: experiments):
+                report(made[name])
         return made[name]
 
     return reported
