@@ -30,7 +30,8 @@ TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviatio
 
 def main(_: Inputs) -> None:
     params = load_params().evaluate
-    device = start(params.device, "evaluate.device", params.numerics == "portable")
+    portable = params.numerics == "portable"
+    device = start(params.device, "evaluate.device", portable, params.precision)
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
     model.precision = getattr(torch, params.precision)

@@ -77,7 +77,8 @@ def main(inputs: Inputs) -> None:
 
 def train(params: Params, processes: Processes, device_name: str, inputs: Inputs) -> None:
     epochs = params.train.epochs
-    device = start(device_name, "train.device", params.train.numerics == "portable")
+    portable = params.train.numerics == "portable"
+    device = start(device_name, "train.device", portable, params.train.precision)
     images = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
 

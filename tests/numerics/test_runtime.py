@@ -92,3 +92,13 @@ def test_a_processor_with_other_arithmetic_is_reported_before_any_work(stages):
     assert stages.run("sample")["stderr"] == ""
     stages.project.set('"AVX2,STRICT": "', '"AVX2,STRICT": "0', "vae/numerics/machine.py")
     assert "their bits will differ, not their values" in stages.run("sample")["stderr"]
+
+
+@pytest.mark.parametrize("stage", ["train", "evaluate"])
+def test_a_processor_that_imitates_bfloat16_is_reported(stages, stage):
+    stages.project.choose(f"{stage}.numerics=native {stage}.precision=bfloat16 train.epochs=1")
+    said = {}
+    for has in "True", "False":
+        first = f"import pipeline.stage; pipeline.stage._has_bfloat16 = lambda: {has}"
+        said[has] = stages.run(stage, first=first)["stderr"].count(f"{stage}.precision = bfloat16:")
+    assert said == {"True": 0, "False": 1}
