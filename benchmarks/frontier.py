@@ -1,12 +1,13 @@
 """Nats a minute: the bound on log p(x) that each preset reaches, against its training time.
 
-    python -m benchmarks.frontier PRESET SEED [--beside]
+    python -m benchmarks.frontier PRESET SEED [--beside] [--set NAME=VALUE ...]
 
 trains and measures a preset in a clone of the last commit, and writes
 docs/frontier/PRESET-SEED.json: the two stages' seconds by the clock, start and validation included;
 metrics/test.json; the bounds of plots/splits.csv. The machine should have nothing else to do. If it
 has, `--beside` says so: the table and the picture take a preset's time from a run that was
-alone, or, where there is none, mark it as an upper bound.
+alone, or, where there is none, mark it as an upper bound. `--set` changes more parameters, such as
+`prepare.folder`.
 
     python -m benchmarks.frontier
 
@@ -40,9 +41,9 @@ PUBLISHED = {  # stochastic pixels: nats, and where they stand
 }
 
 
-def run(name: str, seed: int, alone: bool) -> dict:
+def run(name: str, seed: int, alone: bool, changes: list[str]) -> dict:
     """Trains and measures a preset in a temporary clone."""
-    params = preset(name, [f"train.seed={seed}"]).model_dump()
+    params = preset(name, [f"train.seed={seed}", *changes]).model_dump()
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary, "project")
         subprocess.run(["git", "clone", "--quiet", ".", str(folder)], check=True)
@@ -54,7 +55,7 @@ def run(name: str, seed: int, alone: bool) -> dict:
         return {
             "preset": name,
             "seed": seed,
-            "parameters": [f"{key}={value}" for key, value in settings(name).items()],
+            "parameters": [f"{key}={value}" for key, value in settings(name, changes).items()],
             "processor": processor(),
             "alone": alone,
             "training_seconds": round(training),
@@ -160,10 +161,12 @@ def main() -> None:
     parser.add_argument("preset", nargs="?", choices=sorted(os.listdir("presets")))
     parser.add_argument("seed", nargs="?", type=int, default=0)
     parser.add_argument("--beside", action="store_true", help="other work runs on the machine")
+    parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE")
     arguments = parser.parse_args()
     if arguments.preset:
         path = FOLDER / f"{arguments.preset}-{arguments.seed}.json"
-        result = run(arguments.preset, arguments.seed, alone=not arguments.beside)
+        alone = not arguments.beside
+        result = run(arguments.preset, arguments.seed, alone, arguments.set)
         path.write_text(json.dumps(result, indent=2) + "\n")
         print(path.read_text())
     else:
