@@ -102,7 +102,7 @@ def in_words(values: list[float]) -> str:
 def table(results: dict[str, list[dict]]) -> str:
     lines = [
         "| preset | pixels | seeds | training | evaluation | draws | test ELBO | log p(x) ≥ | "
-        "train, validation, test with 100 draws |",
+        "train, validation, test with ≤ 100 draws |",
         "| --- " * 9 + "|",
     ]
     for name, its in results.items():
