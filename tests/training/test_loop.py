@@ -10,9 +10,7 @@ from tests.models import new_run, prepared, random_images, small_vae
 from vae.errors import UserError
 from vae.model import NETWORKS
 from vae.model.objectives import loss
-from vae.training.checkpoint import Checkpoint
-from vae.training.loop import Diverged, check_finite, check_sense, final_metrics, fit, train_epoch
-from vae.training.settings import Settings
+from vae.training.loop import Diverged, check_finite, check_sense, fit, train_epoch
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -86,38 +84,6 @@ def test_the_last_or_the_best_weights_are_handed_over(monkeypatch, keep):
     assert not torch.equal(weights[3], weights[1])
 
 
-def test_a_run_is_restored_with_all_that_its_next_epochs_depend_on(tmp_path, capsys):
-    images, parts = prepared(100), {"prior": "mixture", "posterior": "flow"}
-    settings = {"epochs": 4, "keep": "best", "learning_rate": 0.02, "grids": 3, "batch_size": 32}
-    whole = new_run(images, parts, **settings)
-    list(fit(whole, images, images))
-    assert list(whole.grids) == [2, 3, 4]
-    assert all(grid.max() > 0 for grid in whole.grids.values())
-    columns = "epoch train_elbo validation_elbo train_reconstruction validation_reconstruction"
-    assert list(whole.rows[0]) == [*columns.split(), "train_kl", "validation_kl"]
-    stopped, checkpoint = new_run(images, parts, **settings), Checkpoint(tmp_path / "state")
-    assert checkpoint.read() is None
-    epochs = fit(stopped, images, images)
-    for _ in range(2):
-        next(epochs)
-    checkpoint.save(stopped.state(), stopped.rows)
-    resumed = new_run(images, parts, **settings)
-    resumed.restore(*checkpoint.read())
-    assert len(resumed.rows) == 2
-    list(fit(resumed, images, images))
-    assert resumed.rows == whole.rows
-    mine, its = resumed.state(), whole.state()
-    assert set(mine) == set(its)
-    assert all(torch.equal(mine[name], its[name]) for name in its)
-    final = final_metrics(whole.model, 0, images, images)
-    assert final["train"] != final["validation"]  # of the same images at other draws
-    assert final["train"]["elbo"] == pytest.approx(final["validation"]["elbo"], rel=0.02)
-    assert final["train"]["elbo"] > whole.rows[0]["train_elbo"]
-    checkpoint.remove()
-    assert checkpoint.read() is None
-    assert capsys.readouterr().err == ""
-
-
 def test_stochastic_training_pixels_are_drawn_anew_each_epoch_and_reproducibly(monkeypatch):
     grey = replace(prepared(30), intensities=True)
     grey.pixels[:] = 128  # alike: their order does not matter
@@ -155,36 +121,6 @@ def test_models_that_do_not_fit_the_images_are_refused():
         new_run(prepared(20), {"likelihood": "logistic"})
     with pytest.raises(UserError, match=r"model\.network = 'conv': images of 5×8 pixels: their"):
         new_run(prepared(20, (1, 5, 8)), {"network": "conv"})
-
-
-@pytest.mark.parametrize(
-    "values",
-    [
-        {"importance_samples": 2, "kl_weight": 5.0},
-        {"importance_samples": 2, "gradient": "stl"},
-        {"gradient": "dreg"},
-        {"importance_samples": 2, "gradient": "dreg", "objective": "mine"},
-        {"batch_size": 32, "shards": 5},
-    ],
-)
-def test_settings_that_mean_nothing_together_are_refused(values):
-    *_, (name, value) = values.items()
-    with pytest.raises(ValueError, match=f"train.{name} = {value!r}".replace("5.0", "5")):
-        Settings(**values)
-
-
-@pytest.mark.parametrize("shards", [1, 2])
-def test_dropout_is_random_in_training_alone_and_reproducibly(monkeypatch, shards):
-    monkeypatch.setitem(NETWORKS, "dropping", "tests.training.networks:Dropping")
-    images, states = prepared(40), []
-    for _ in range(2):
-        run = new_run(images, {"network": "dropping"}, epochs=2, batch_size=8, shards=shards)
-        list(fit(run, images, images))
-        states.append(run.state())
-        torch.manual_seed(1 + len(states))  # nothing of it is left to the next run
-    assert all(torch.equal(its, states[1][name]) for name, its in states[0].items())
-    assert not run.model.training
-    assert torch.equal(run.model.encode(images.pixels).mean, run.model.encode(images.pixels).mean)
 
 
 def test_a_value_that_is_not_finite_is_found_with_its_step_and_the_last_that_was():
