@@ -1,6 +1,5 @@
 """A folder of pictures is a data set."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -74,32 +73,23 @@ def test_pictures_of_16_bits_a_pixel_keep_their_contrast(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "validation_size", "reason"),
+    ("path", "reason"),
     [
-        ("nowhere", 5, "there is no such folder"),
-        ("pictures/notes.txt", 5, "there is no such folder"),
-        ("empty", 5, "has 0 PNG and JPEG pictures, of which prepare.validation_size = 5"),
-        ("pictures", COUNT // 2, f"has {COUNT} PNG and JPEG pictures, of which prepare.valid"),
+        ("pictures/notes.txt", "there is no such folder"),
+        ("pictures", f"has {COUNT} PNG and JPEG pictures, of which prepare.validation_size = "),
     ],
 )
-def test_too_little_is_refused_in_one_line(folder, path, validation_size, reason):
-    (folder.parent / "empty").mkdir()
+def test_too_little_is_refused_in_one_line(folder, path, reason):
     with pytest.raises(Refusal) as error:
-        load(folder.parent / path, validation_size=validation_size)
+        load(folder.parent / path, validation_size=COUNT // 2)
     assert str(error.value).startswith(f"prepare.folder = {str(folder.parent / path)!r}")
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "other format"])
-def test_a_broken_picture_is_named(folder, kind):
+def test_a_broken_picture_is_named(folder):
     path = folder / "night/1.jpg"
-    if kind == "cut":
-        path.write_bytes(path.read_bytes()[:-20])
-    elif kind == "text":
-        path.write_text("not a picture")
-    else:
-        Image.new("RGB", (9, 9)).save(path, "gif")
+    path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError) as error:
         load(folder)
     first, second = str(error.value).splitlines()
@@ -117,21 +107,7 @@ def test_all_stages_take_it(stages, folder, channels, network):
     )
     metrics = stages.measure()
     assert load_images(project.folder / "data/train.safetensors").shape == (channels, 12, 12)
-    assert metrics["dataset"] == "pictures"
-    assert metrics["binarization"] == "none"
-    assert math.isfinite(metrics["elbo"])
-    assert metrics["bits_per_dimension"] > 0
+    assert (metrics["dataset"], metrics["binarization"]) == ("pictures", "none")
+    assert metrics["elbo"] < metrics["log_likelihood"] < 0
     with Image.open(project.folder / "plots/epochs/1.png") as picture:
         assert picture.mode == ("RGB" if channels == 3 else "L")
-
-    project.choose("prepare.image_size=10 model.network=conv")
-    stages.measure(["prepare"])
-    assert stages.run("train")["stderr"] == (
-        "error: model.network = 'conv': images of 10×10 pixels: their sides should be multiples "
-        "of 4\n"
-    )
-
-
-def test_dvc_notices_a_changed_picture(project):
-    Image.new("L", (5, 5)).save(project.folder / "data/pictures/new.png")
-    assert "modified:           data/pictures\n" in project.dvc("status", "prepare")
