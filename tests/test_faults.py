@@ -22,14 +22,6 @@ def assert_fails(done: dict, message: str, lines: int = 2) -> None:
     assert "error: " in done["stderr"]
 
 
-def test_no_source_has_the_data(stages, tmp_path):
-    before = stages.project.outputs("prepare")
-    stages.project.choose("prepare.mirror=http://127.0.0.1:1")
-    done = stages.run("prepare", XDG_CACHE_HOME=str(tmp_path / "empty"))
-    assert_fails(done, "error: no source has MNIST. Put its files (", lines=8)  # and why not
-    assert stages.project.outputs("prepare") == before
-
-
 # The disk
 
 

@@ -91,14 +91,6 @@ def test_a_damaged_cache_is_fetched_again(server, small_files, capfd, cache):
     assert path.read_bytes() == small_files[IMAGES]
 
 
-def test_what_one_source_had_is_not_asked_of_the_next(server, small_files, monkeypatch):
-    labels = server.files.pop("t10k-labels-idx1-ubyte.gz")
-    with pytest.raises(UserError):
-        load(server.url)
-    server.files = {"t10k-labels-idx1-ubyte.gz": labels}
-    assert_whole(load(server.url), small_files)
-
-
 def test_a_cache_that_cannot_be_written_does_not_stop_the_work(server, small_files, capfd, cache):
     cache.parent.mkdir(parents=True, exist_ok=True)
     cache.write_text("a file where the folder should be")

@@ -123,8 +123,6 @@ def test_a_network_of_linear_layers_alone_has_the_same_bits_in_avx2(
     assert (os.environ["MKL_CBWR"], share.most) == (mode, threads)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(machine, "fingerprint", lambda: "another")
-    settle(networks)
-    assert "their bits will differ, not their values" in capsys.readouterr().err
     monkeypatch.setattr(Rule, "portable", False)
     settle(networks)
     assert capsys.readouterr().err == ""

@@ -1,8 +1,8 @@
 """A stage never uses more threads than it may, and fewer while other stages are at work."""
 
+import multiprocessing
 import os
 import time
-from contextlib import suppress
 
 import pytest
 import torch
@@ -44,32 +44,25 @@ def machine(monkeypatch):
 
 @pytest.fixture
 def another_stage():
-    """Starts a process that counts as a stage. Returns a function that ends it."""
-    children = []
+    """Starts a process that counts as a stage, and returns it."""
+    fork, stages = multiprocessing.get_context("fork"), []
 
-    def end(child: int) -> None:
-        os.kill(child, 9)
-        os.waitpid(child, 0)
-        children.remove(child)
+    def work(ready) -> None:
+        Share(MANY)
+        ready.set()
+        time.sleep(60)
 
     def start():
-        read, write = os.pipe()
-        child = os.fork()
-        if child == 0:
-            with suppress(BaseException):
-                Share(MANY)
-                os.write(write, b"x")
-                time.sleep(60)
-            os._exit(0)
-        children.append(child)
-        os.close(write)
-        assert os.read(read, 1) == b"x"
-        os.close(read)
-        return lambda: end(child)
+        ready = fork.Event()
+        stages.append(fork.Process(target=work, args=[ready]))
+        stages[-1].start()
+        assert ready.wait(20)
+        return stages[-1]
 
     yield start
-    for child in list(children):
-        end(child)
+    for stage in stages:
+        stage.kill()
+        stage.join()
 
 
 def test_processors_are_shared_among_stages_at_work(machine, another_stage):
@@ -79,8 +72,9 @@ def test_processors_are_shared_among_stages_at_work(machine, another_stage):
     assert mine.count() == 4
     later = another_stage()
     assert mine.count() == 2  # 8 // 3
-    earlier()
-    later()
+    for stage in earlier, later:
+        stage.kill()
+        stage.join()
     assert mine.count() == 8
     machine(processors=1, asked=1)
     another_stage()

