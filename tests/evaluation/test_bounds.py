@@ -8,7 +8,7 @@ import torch
 
 from tests.models import new_run, prepared, random_images, small_vae
 from vae import VAE
-from vae.evaluation.bounds import active_units, evaluate, in_numbers, units
+from vae.evaluation.bounds import active_units, evaluate, units
 from vae.images import Images
 from vae.model import LIKELIHOODS, POSTERIORS
 from vae.model.objectives import loss
@@ -73,10 +73,6 @@ def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
     assert ((result.reconstruction - result.kl - elbo).abs() < error).all()
     spread = result.spread(result.bounds[-1])
     assert result.log_likelihood.mean() == pytest.approx(log_p.mean().item(), abs=5 * spread)
-    numbers = in_numbers(result, result.bound(300))
-    assert numbers["elbo"] == pytest.approx(numbers["reconstruction"] - numbers["kl"], abs=2e-4)
-    assert numbers["log_likelihood"] == pytest.approx(result.log_likelihood.mean().item(), abs=1e-4)
-    assert numbers["importance_samples"] == 300
 
 
 def test_noise_of_training_is_independent_over_images_and_dimensions():

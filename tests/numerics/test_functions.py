@@ -42,16 +42,6 @@ def test_value_and_gradient_are_torchs_in_double_precision(ours, torchs, argumen
         torch.testing.assert_close(value, expected, rtol=error, atol=0)
 
 
-def test_extreme_arguments_give_finite_values_where_they_should():
-    far = torch.tensor([-3e38, -1e5, 1e5, 3e38], requires_grad=True)
-    for function in numerics.sigmoid, numerics.log_sigmoid, numerics.softplus:
-        value = function(far)
-        (slope,) = torch.autograd.grad(value.sum(), far)
-        assert torch.stack([value, slope]).isfinite().all(), function
-    assert (numerics.sigmoid(far) > 0).all()
-    assert numerics.exp(torch.tensor([-1e5, -torch.inf])).tolist() == [0, 0]
-
-
 def test_mean_and_stderr_are_exact_in_any_order():
     values = torch.cat([torch.full((999,), 1e8), torch.full((999,), -1e8), torch.ones(2)])
     shuffled = values[torch.randperm(len(values))]
