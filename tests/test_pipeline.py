@@ -55,12 +55,8 @@ def test_outputs_are_those_of_the_contract(reproduced):
     assert sum(float(row["variance_of_mean"]) > 0.01 for row in units) == test["active_units"]
     for name in "elbo", "kl", "log_likelihood":
         assert float(splits[2][name]) == test[name]
-    numbers = [
-        {name: float(row[name]) for name in ("elbo", "reconstruction", "kl")} for row in splits
-    ]
-    for part in (train["train"], train["validation"], *numbers):
+    for part in train["train"], train["validation"], test:
         assert part["elbo"] == pytest.approx(part["reconstruction"] - part["kl"], abs=2e-4)
-        assert part["reconstruction"] < 0 < part["kl"]
     assert test["elbo"] < test["log_likelihood"]
     rows = table(reproduced, "plots/training.csv")
     assert [row["epoch"] for row in rows] == ["1", "2", "3"]

@@ -5,12 +5,6 @@ import re
 import pytest
 
 
-def test_auto_says_which_device_it_chose(stages):
-    stages.project.choose("sample.device=auto")
-    said = stages.succeed("sample")
-    assert re.fullmatch(r"sample\.device = auto: using (cpu|cuda:0|mps)\n", said)
-
-
 def test_a_python_without_the_packages_is_told_apart(project):
     # -S leaves out the environment's packages.
     done = project.run("python", "-S", "-m", "stages.prepare", check=False)

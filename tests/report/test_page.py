@@ -10,20 +10,17 @@ from tests.report.conftest import IMAGE, report, settled
 from vae.errors import UserError
 
 
-def test_light_and_dark_are_legible_and_charts_follow_the_change(visit, plain):
-    page, backgrounds = visit(plain), []
-
-    def brightness(selector: str, of: str) -> float:
-        color = page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{of}")
-        return sum(map(float, re.findall(r"[\d.]+", color)[:3])) / 765
-
+def test_a_page_is_light_or_dark_and_its_text_is_legible(visit, plain):
+    page = visit(plain)
     for scheme in "dark", "light":
         page.emulate_media(color_scheme=scheme)
         settled(page)
-        backgrounds.append(brightness("body", "backgroundColor"))
-        for selector, of in ("body", "color"), (".note", "color"), (".xtick text", "fill"):
-            assert abs(brightness(selector, of) - backgrounds[-1]) > 0.4, (scheme, selector)
-    assert backgrounds[0] < 0.2 < 0.8 < backgrounds[1]
+        brightness = []
+        for its in "backgroundColor", "color":
+            color = page.evaluate(f"getComputedStyle(document.body).{its}")
+            brightness.append(sum(map(int, re.findall(r"\d+", color)[:3])) / 765)
+        assert brightness == sorted(brightness, reverse=scheme == "light")
+        assert abs(brightness[0] - brightness[1]) > 0.6
 
 
 def test_names_and_values_are_text(visit, unusual):
@@ -39,14 +36,6 @@ def test_names_and_values_are_text(visit, unusual):
     assert f"https://</script><!--{IMAGE}" in parameters
     assert page.locator("script").count() == 7
     assert page.locator("[onerror], [onload], img:not([src^='data:'])").count() == 0
-
-
-def test_a_narrow_window_needs_no_scrolling_sideways(visit, unusual):
-    page = visit(unusual, 360)
-    page.locator("details").evaluate("(details) => (details.open = true)")
-    for width in 360, 700, 360:
-        page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_function(f"document.documentElement.scrollWidth === {width}")
 
 
 def test_epochs_are_in_numeric_order_and_other_pictures_shown(visit, unusual):
