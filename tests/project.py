@@ -1,7 +1,6 @@
 """A clone of this project in a temporary folder, with small data and small parameters."""
 
 import hashlib
-import io
 import os
 import shutil
 import subprocess
@@ -10,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ruamel.yaml import YAML
 
 from datasets.mnist import SHA256
 
@@ -20,35 +18,19 @@ ROOT = Path(__file__).parent.parent
 def committed(file: str) -> str:
     """A file of the last commit if the workspace has other values in params.yaml than that, and
     else of the workspace: tests are about the project, not about the latest experiment.
-
-    params.yaml itself has the last commit's values, and the workspace's of parameters added since.
     """
-    here, there = _layout.load(ROOT / "params.yaml"), _layout.load(_of_last_commit("params.yaml"))
-    if there is None:  # without Git
-        return (ROOT / file).read_text()
-    changed = False
-    for section, values in here.items():
-        theirs = there.setdefault(section, {})
-        for name in theirs.keys() - values:
-            del theirs[name]
-        for name, value in values.items():
-            changed |= theirs.setdefault(name, value) != value
-    if file != "params.yaml":
-        return _of_last_commit(file) if changed else (ROOT / file).read_text()
-    text = io.StringIO()
-    _layout.dump(there, text)
-    return text.getvalue()
+    here = yaml.safe_load((ROOT / "params.yaml").read_text())
+    there = yaml.safe_load(_of_last_commit("params.yaml")) or {}  # nothing without Git
+    for section, values in there.items():
+        if any(here.get(section, {}).get(name, value) != value for name, value in values.items()):
+            return _of_last_commit(file)
+    return (ROOT / file).read_text()
 
 
 def _of_last_commit(file: str) -> str:
     command = ["git", "show", f"HEAD:{file}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
 
-
-_layout = YAML()  # which keeps the comments and the layout
-_layout.representer.add_representer(
-    type(None), lambda to, _: to.represent_scalar("tag:yaml.org,2002:null", "null")
-)
 
 TRAIN_IMAGES, TEST_IMAGES = 240, 60
 SMALL_PARAMS = {

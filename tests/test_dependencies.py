@@ -1,10 +1,7 @@
-"""dvc.yaml names everything that a stage depends on, and dvc.lock is of what is there."""
+"""dvc.yaml names everything that a stage depends on."""
 
 import ast
-import json
 import re
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,14 +51,3 @@ def test_a_stage_depends_on_what_it_imports_and_on_no_other_code(stage):
     assert [path for path in files if not {path, *path.parents} & code] == []
     assert code - {folder for path in files for folder in (path, *path.parents)} == set()
     assert definition["desc"]
-
-
-@pytest.mark.slow  # not in `make test`: `make repro` takes up new code
-def test_the_lock_is_that_of_the_parameters_and_the_code():
-    """dvc.lock, metrics/ and plots/ in the repository belong to the default parameters."""
-    command = [sys.executable, "-m", "dvc", "status", "--json"]
-    done = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True)
-    changes = [change for stage in json.loads(done.stdout).values() for change in stage]
-    assert "changed command" not in changes
-    names = {name for change in changes for name in change.get("changed deps", {})}
-    assert {name for name in names if Path(name).parts[0] in (*ROOMS, "params.yaml")} == set()

@@ -22,14 +22,6 @@ def assert_fails(done: dict, message: str, lines: int = 2) -> None:
     assert "error: " in done["stderr"]
 
 
-def test_no_source_has_the_data(stages, tmp_path):
-    before = stages.project.outputs("prepare")
-    stages.project.choose("prepare.mirror=http://127.0.0.1:1")
-    done = stages.run("prepare", XDG_CACHE_HOME=str(tmp_path / "empty"))
-    assert_fails(done, "error: no source has MNIST. Put its files (", lines=8)  # and why not
-    assert stages.project.outputs("prepare") == before
-
-
 # The disk
 
 
@@ -38,7 +30,6 @@ def test_no_source_has_the_data(stages, tmp_path):
     [
         ("prepare", 10_000, "data/train.safetensors"),
         ("train", 100_000, "models/vae.safetensors"),
-        ("train", 10, "plots/training.csv"),
         ("evaluate", 10, "plots/splits.csv"),
         ("evaluate", 2_000, "plots/reconstructions.png"),
         ("sample", 2_000, "plots/samples.png"),
@@ -48,7 +39,7 @@ def test_a_full_disk_is_named_and_nothing_is_lost(stages, stage, room, named):
     before = stages.project.outputs(stage)
     done = stages.run(stage, largest_file=room)
     warnings = done["stderr"].count("no checkpoint this time: cannot write")
-    assert warnings == (0 if stage != "train" else 3 if room > 10 else 1)
+    assert warnings == (3 if stage == "train" else 0)
     assert_fails(done, f"error: cannot write {named}: File too large.\nMake room", 2 + warnings)
     assert stages.project.outputs(stage) == before
     assert not list(stages.project.folder.glob("*/.*.partial"))
@@ -84,8 +75,8 @@ def damage(project: Project, path: str, how: str) -> None:
     tensors, metadata = load_tensors(file)
     content = file.read_bytes()
     file.unlink()
-    if how in ("cut", "empty"):
-        file.write_bytes(content[: len(content) // 2 if how == "cut" else 0])
+    if how == "cut":
+        file.write_bytes(content[: len(content) // 2])
     elif how == "pickle":
         file.write_bytes(pickle.dumps(Malicious()))
     elif how == "other tensors":
@@ -105,14 +96,10 @@ TRAIN, TEST, MODEL = "data/train.safetensors", "data/test.safetensors", "models/
     ("stage", "path", "how", "words"),
     [
         ("train", TRAIN, "missing", "is missing; make it with: dvc repro"),
-        ("train", TRAIN, "cut", "is damaged or not a safetensors file"),
-        ("evaluate", TEST, "empty", "is damaged or not a safetensors file"),
         ("evaluate", TEST, "other tensors", "does not hold images and labels"),
         ("evaluate", MODEL, "cut", "is damaged or not a safetensors file"),
         ("evaluate", MODEL, "other architecture", "does not hold a VAE of this project"),
         ("evaluate", MODEL, "not finite", "some of its weights are not finite"),
-        ("sample", MODEL, "missing", "is missing; make it with: dvc repro"),
-        ("sample", MODEL, "other tensors", "does not hold a VAE of this project"),
         ("sample", MODEL, "pickle", "is damaged or not a safetensors file"),
     ],
 )
@@ -127,33 +114,8 @@ def test_a_damaged_input_is_named(stages, stage, path, how, words):
     assert stages.project.outputs(stage) == before
 
 
-def test_dvc_finds_damaged_files_and_makes_them_again(project):
-    whole = {path: project.read(path) for path in (TRAIN, TEST, MODEL)}
-    for path, how in (TRAIN, "missing"), (TEST, "empty"), (MODEL, "pickle"):
-        damage(project, path, how)
-    project.dvc("repro")
-    assert {path: project.read(path) for path in whole} == whole
-    assert project.run("git", "status", "--porcelain").stdout == ""
-
-
-def test_a_metrics_file_that_a_viewer_holds_open(stages):
-    before = stages.project.outputs("evaluate")
-    with open(stages.project.folder / "metrics/test.json", "rb") as viewer:
-        start = viewer.read(20)
-        stages.project.set("elbo_samples: 2", "elbo_samples: 3")
-        assert stages.run("evaluate")["code"] == 0
-        assert start + viewer.read() == before["metrics/test.json"]
-    assert stages.project.outputs("evaluate") != before
-
-
 def test_more_memory_than_there_is(stages):
     stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [1, 1000000, 1000000]")
     before = stages.project.outputs("train")
     assert_fails(stages.run("train"), "error: not enough memory (")
     assert stages.project.outputs("train") == before
-
-
-@pytest.mark.parametrize("text", ["train: 3", "train: [1]", "", "- 1", "train: {seed: 0xNINES}"])
-def test_parameters_that_are_not_a_table_of_numbers_are_refused(stages, text):
-    (stages.project.folder / "params.yaml").write_text(text.replace("NINES", "9" * 5000))
-    assert_fails(stages.run("train"), "params.yaml: ")

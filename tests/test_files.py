@@ -9,21 +9,6 @@ import pytest
 from vae.files import write_atomically
 
 
-def test_two_writers_of_one_path_do_not_disturb_each_other(tmp_path, monkeypatch):
-    path, fsync = tmp_path / "file", os.fsync
-
-    def fsync_after_another_writer(number):
-        monkeypatch.setattr(os, "fsync", fsync)
-        write_atomically(path, b"another's")
-        assert path.read_bytes() == b"another's"
-        fsync(number)
-
-    monkeypatch.setattr(os, "fsync", fsync_after_another_writer)
-    write_atomically(path, b"mine")
-    assert path.read_bytes() == b"mine"
-    assert os.listdir(tmp_path) == ["file"]
-
-
 @pytest.mark.parametrize("error", [KeyboardInterrupt, MemoryError, SystemExit])
 def test_a_writer_that_is_interrupted_leaves_nothing_behind(tmp_path, monkeypatch, error):
     def fsync(number):

@@ -1,14 +1,11 @@
 """The commands of docs/sharing.md run as printed, for two people and another project, with a Git
-server, a folder and an S3 server.
+repository, a folder and an S3 server.
 """
 
 import re
-import shutil
-import socket
 import subprocess
 import sys
 import sysconfig
-import time
 from pathlib import Path
 
 import pytest
@@ -52,43 +49,24 @@ def cloned(person: Project) -> Project:
 
 
 @pytest.fixture
-def server(tmp_path):
-    """A Git server on this machine that accepts pushes: its URL and the folder that it serves."""
-    programs = subprocess.run(["git", "--exec-path"], capture_output=True, text=True).stdout.strip()
-    if shutil.which("git-daemon", path=programs) is None:
-        pytest.skip("git-daemon is not installed, which some systems keep apart from git")
-    folder = tmp_path / "server"
-    folder.mkdir()
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    options = f"--listen=127.0.0.1 --port={port} --reuseaddr --export-all --enable=receive-pack"
-    process = subprocess.Popen(
-        ["git", "daemon", f"--base-path={folder}", *options.split()], stderr=subprocess.DEVNULL
-    )
-    for _ in range(200):
-        with socket.socket() as client:
-            if client.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        time.sleep(0.05)
-    yield f"git://127.0.0.1:{port}", folder
-    process.terminate()
-    process.wait()
+def repository(tmp_path) -> str:
+    """The address of an empty Git repository."""
+    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", tmp_path / "shared"], check=True)
+    return (tmp_path / "shared").as_uri()
 
 
 @pytest.fixture
-def author(project, server) -> Project:
-    """The person who has the results, with the server as Git remote."""
-    url, folder = server
-    project.run("git", "init", "-q", "--bare", "-b", "main", str(folder / "mnist-vae.git"))
-    project.run("git", "remote", "add", "origin", f"{url}/mnist-vae.git")
+def author(project, repository) -> Project:
+    """The person who has the results."""
+    project.run("git", "remote", "add", "origin", repository)
     project.run("git", "push", "-q", "-u", "origin", "main")
     return project
 
 
 @pytest.fixture
-def docs(server, tmp_path) -> Docs:
+def docs(repository, tmp_path) -> Docs:
     return Docs(**{
-        "https://github.com/OWNER/mnist-vae.git": f"{server[0]}/mnist-vae.git",
+        "https://github.com/OWNER/mnist-vae.git": repository,
         "/mnt/team/mnist-vae": str(tmp_path / "storage"),
         "NAME": "quick",
     })  # fmt: skip
@@ -115,7 +93,7 @@ def test_a_colleague_has_the_results_and_then_an_experiment(author, docs, tmp_pa
 
 
 @pytest.mark.slow
-def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, server, tmp_path):
+def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, repository, tmp_path):
     pytest.importorskip("dvc_s3", reason="the extra s3 is not installed")
     moto = pytest.importorskip("moto.server", reason="the extra test is not installed")
     import boto3
@@ -131,7 +109,7 @@ def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, server, tm
         docs.run(author, "S3", 1)
         docs.run(author, "S3", 2)
         colleague = someone(tmp_path / "colleague")
-        colleague.run("git", "clone", "-q", f"{server[0]}/mnist-vae.git")
+        colleague.run("git", "clone", "-q", repository, "mnist-vae")
         clone = cloned(colleague)
         docs.run(clone, "S3", 3)
     finally:

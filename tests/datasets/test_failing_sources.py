@@ -1,9 +1,7 @@
 """However a source fails, one line names the failure and the next source is asked."""
 
 import gzip
-import socket
-import subprocess
-import sys
+import threading
 import time
 
 import pytest
@@ -39,13 +37,11 @@ def test_all_sources_fail_each_with_its_reason_and_a_remedy(wheels, capfd, cache
     ("made_of", "reason"),
     [
         (lambda whole: b"<html>Log in to the network</html>", "not a whole gzip file"),
-        (lambda whole: gzip.compress(b"<html>Log in</html>"), "is not MNIST's: SHA-256"),
-        (lambda whole: whole[: len(whole) // 2], "not a whole gzip file"),
         (lambda whole: whole[:500] + bytes(100) + whole[600:], "not a whole gzip file"),
         (lambda whole: gzip.compress(gzip.decompress(whole)[:-1] + b"\x07"), "is not MNIST's"),
         (lambda whole: None, f"{IMAGES}.gz: HTTP 404 Not Found; {IMAGES}: HTTP 404 Not Found"),
     ],
-    ids=["page", "compressed page", "cut", "zeros inside", "other pixels", "missing"],
+    ids=["page", "zeros inside", "other pixels", "missing"],
 )
 def test_a_corrupt_answer_is_named_and_not_kept(server, small_files, made_of, reason, capfd, cache):
     whole = server.files[f"{IMAGES}.gz"]
@@ -72,14 +68,12 @@ def redirects_to_itself(handler):
     handler.end_headers()
 
 
-def drips(start: bytes):
-    def answer(handler):
-        handler.wfile.write(b"HTTP/1.1 200 OK\r\n" + start)
-        for _ in range(200):
-            handler.wfile.write(b"0")
-            time.sleep(0.05)
-
-    return answer
+def drips(handler):
+    handler.send_response(200)
+    handler.end_headers()
+    for _ in range(200):
+        handler.wfile.write(b"0")
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize(
@@ -89,11 +83,9 @@ def drips(start: bytes):
         (breaks, "the connection broke after"),
         (redirects_to_itself, "infinite loop"),
         (lambda handler: time.sleep(1), "nothing came for 0.3 s"),
-        (drips(b"X-Header: "), "not finished after 0.6 s"),
-        (drips(b"Transfer-Encoding: chunked\r\n\r\n"), "not finished after 0.6 s"),
-        (drips(b"\r\n"), "not finished after 0.6 s"),
+        (drips, "not finished after 0.6 s"),
     ],
-    ids=["error", "breaks", "redirects", "hangs", "drips header", "drips size", "drips body"],
+    ids=["error", "breaks", "redirects", "hangs", "drips"],
 )
 def test_a_server_that_fails_is_named_and_soon_given_up(server, answer, reason, monkeypatch, capfd):
     monkeypatch.setattr(sources, "STALL_SECONDS", 0.3)
@@ -104,35 +96,16 @@ def test_a_server_that_fails_is_named_and_soon_given_up(server, answer, reason, 
     with pytest.raises(UserError):
         load(server.url)
     assert time.monotonic() - begun < 5
+    others = set(threading.enumerate()) - {threading.main_thread()}
+    assert all(thread.daemon for thread in others)  # the process does not wait for them to end
     of_server = reasons(capfd, server.url)[1]
     assert of_server.startswith(f"{IMAGES}.gz: ")
     assert reason in of_server
 
 
-def test_a_process_ends_though_a_download_hangs():
-    """The process does not wait for the abandoned thread."""
-    program = """
-import sys
-from unittest.mock import MagicMock
-sys.modules |= dict.fromkeys(["vae", "vae.errors", "vae.files"], MagicMock())  # torch is slow
-from datasets import sources
-sources.FILE_SECONDS = 0.2
-sources.from_url(sys.argv[1], "a")
-"""
-    with socket.create_server(("127.0.0.1", 0)) as silent:
-        url = f"http://127.0.0.1:{silent.getsockname()[1]}"
-        done = subprocess.run(
-            [sys.executable, "-c", program, url], text=True, capture_output=True, timeout=14
-        )  # STALL_SECONDS is 15
-    assert done.stderr.endswith("SourceError: a: not finished after 0.2 s\n")
-
-
-@pytest.mark.parametrize("code", [403, 404, 410])
-def test_a_mirror_that_denies_the_compressed_file_is_asked_for_the_plain_one(
-    code, server, small_files
-):
+def test_a_mirror_that_denies_the_compressed_file_is_asked_for_the_plain_one(server, small_files):
     server.files = dict(small_files)
     server.answer = lambda handler: (
-        handler.send_error(code) if handler.path.endswith(".gz") else give_file(handler)
+        handler.send_error(403) if handler.path.endswith(".gz") else give_file(handler)
     )
     assert_whole(load(server.url + "/"), small_files)

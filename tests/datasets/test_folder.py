@@ -1,6 +1,5 @@
 """A folder of pictures is a data set."""
 
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -44,14 +43,12 @@ def test_colours_and_classes_are_those_of_the_pictures(folder):
     for image, label in zip([*train.numpy(), *test.numpy()], labels, strict=True):
         expected = np.array(list(COLOURS.values())[label]).reshape(3, 1, 1)
         assert abs(image.astype(int) - expected).max() <= 3  # JPEG is not exact
+    assert {tuple(load(folder, seed=seed)[2][1].tolist()) for seed in (1, 2, 3)} != {
+        tuple(test_labels.tolist())
+    }
     grey = load(folder, channels=1)[1][0]
     assert grey.shape == (COUNT - 5, 1, 6, 6)
     assert len({image.float().mean().round().item() for image in grey}) == 2
-
-
-def test_the_seed_chooses_the_test_pictures(folder):
-    labels = {str(load(folder, seed=seed)[2][1].tolist()) for seed in (0, 0, 1, 2, 3)}
-    assert 1 < len(labels) < 5
 
 
 def test_the_middle_square_is_shown(tmp_path):
@@ -74,32 +71,23 @@ def test_pictures_of_16_bits_a_pixel_keep_their_contrast(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("path", "validation_size", "reason"),
+    ("path", "reason"),
     [
-        ("nowhere", 5, "there is no such folder"),
-        ("pictures/notes.txt", 5, "there is no such folder"),
-        ("empty", 5, "has 0 PNG and JPEG pictures, of which prepare.validation_size = 5"),
-        ("pictures", COUNT // 2, f"has {COUNT} PNG and JPEG pictures, of which prepare.valid"),
+        ("pictures/notes.txt", "there is no such folder"),
+        ("pictures", f"has {COUNT} PNG and JPEG pictures, of which prepare.validation_size = "),
     ],
 )
-def test_too_little_is_refused_in_one_line(folder, path, validation_size, reason):
-    (folder.parent / "empty").mkdir()
+def test_too_little_is_refused_in_one_line(folder, path, reason):
     with pytest.raises(Refusal) as error:
-        load(folder.parent / path, validation_size=validation_size)
+        load(folder.parent / path, validation_size=COUNT // 2)
     assert str(error.value).startswith(f"prepare.folder = {str(folder.parent / path)!r}")
     assert reason in str(error.value)
     assert "\n" not in str(error.value)
 
 
-@pytest.mark.parametrize("kind", ["cut", "text", "other format"])
-def test_a_broken_picture_is_named(folder, kind):
+def test_a_broken_picture_is_named(folder):
     path = folder / "night/1.jpg"
-    if kind == "cut":
-        path.write_bytes(path.read_bytes()[:-20])
-    elif kind == "text":
-        path.write_text("not a picture")
-    else:
-        Image.new("RGB", (9, 9)).save(path, "gif")
+    path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(UserError) as error:
         load(folder)
     first, second = str(error.value).splitlines()
@@ -117,21 +105,7 @@ def test_all_stages_take_it(stages, folder, channels, network):
     )
     metrics = stages.measure()
     assert load_images(project.folder / "data/train.safetensors").shape == (channels, 12, 12)
-    assert metrics["dataset"] == "pictures"
-    assert metrics["binarization"] == "none"
-    assert math.isfinite(metrics["elbo"])
-    assert metrics["bits_per_dimension"] > 0
+    assert (metrics["dataset"], metrics["binarization"]) == ("pictures", "none")
+    assert metrics["elbo"] < metrics["log_likelihood"] < 0
     with Image.open(project.folder / "plots/epochs/1.png") as picture:
         assert picture.mode == ("RGB" if channels == 3 else "L")
-
-    project.choose("prepare.image_size=10 model.network=conv")
-    stages.measure(["prepare"])
-    assert stages.run("train")["stderr"] == (
-        "error: model.network = 'conv': images of 10×10 pixels: their sides should be multiples "
-        "of 4\n"
-    )
-
-
-def test_dvc_notices_a_changed_picture(project):
-    Image.new("L", (5, 5)).save(project.folder / "data/pictures/new.png")
-    assert "modified:           data/pictures\n" in project.dvc("status", "prepare")

@@ -1,12 +1,9 @@
 """The prepared files are checked when they are read."""
 
-import re
-
 import pytest
 import torch
 
 from vae.errors import UserError
-from vae.files import load_tensors, save_tensors
 from vae.images import load_images, save_images
 
 METADATA = {"dataset": "Shapes", "binarization": "threshold", "threshold": "9"}
@@ -43,16 +40,9 @@ def test_what_pixels_are_is_told_by_their_file(path, binarization, brightest, le
     assert (images.levels, images.intensities) == (levels, intensities)
 
 
-@pytest.mark.parametrize("part", ["pixels", "labels", "metadata"])
-def test_a_flipped_bit_is_named_with_a_remedy(path, part):
+def test_a_flipped_bit_is_named_with_a_remedy(path):
     content = bytearray(path.read_bytes())
-    start = 8 + int.from_bytes(content[:8], "little")
-    where = {
-        "pixels": start + 1000,
-        "labels": len(content) - 1,
-        "metadata": content.index(b'"threshold":"9"') + 13,
-    }
-    content[where[part]] ^= 1
+    content[content.index(b'"threshold":"9"') + 13] ^= 1
     path.write_bytes(content)
     remedy = "dvc repro (if it is damaged again, delete its copy in .dvc/cache)"
     with pytest.raises(UserError) as error:
@@ -60,19 +50,3 @@ def test_a_flipped_bit_is_named_with_a_remedy(path, part):
     first, second = str(error.value).splitlines()
     assert first.startswith(f"{path} has changed since it was written")
     assert second == f"Delete it and run: {remedy}"
-
-
-def test_a_damaged_file_is_named(path):
-    path.write_bytes(b"\x00" * 50)
-    with pytest.raises(UserError, match=r"train\.safetensors is damaged.*\n.*dvc repro"):
-        load_images(path)
-
-
-@pytest.mark.parametrize("missing", ["images", "sha256"])
-def test_a_file_of_another_kind_is_named(path, missing):
-    tensors, metadata = load_tensors(path)
-    tensors.pop(missing, None)
-    metadata.pop(missing, None)
-    save_tensors(path, tensors, metadata)
-    with pytest.raises(UserError, match=re.escape(f"{path} does not hold images and labels")):
-        load_images(path)

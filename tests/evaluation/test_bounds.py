@@ -2,14 +2,13 @@
 
 import math
 from dataclasses import replace
-from itertools import pairwise
 
 import pytest
 import torch
 
 from tests.models import new_run, prepared, random_images, small_vae
 from vae import VAE
-from vae.evaluation.bounds import active_units, evaluate, in_numbers, units
+from vae.evaluation.bounds import active_units, evaluate, units
 from vae.images import Images
 from vae.model import LIKELIHOODS, POSTERIORS
 from vae.model.objectives import loss
@@ -69,52 +68,22 @@ def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
     assert (stderr < 0.1).all()
     assert ((weights.mean(0) - 1).abs() < 5 * stderr).all()
 
-    bounds = [log_w.view(-1, k, 3).logsumexp(1) - math.log(k) for k in (1, 10, 100, 500)]
-    for lower, higher in pairwise(bounds):
-        assert (lower.mean(0) < higher.mean(0)).all()
-    error = 5 * bounds[-1].std(0) / math.sqrt(len(bounds[-1]))
-    assert (bounds[-1].mean(0) < log_p + error).all()
-    assert (log_p - bounds[-1].mean(0) < 0.1 * (log_p - elbo) + error).all()
-
     result = evaluate(model.float(), images.pixels, 50, 300, torch.Generator().manual_seed(0))
     error = 5 * draws.std(0) / math.sqrt(50)
     assert ((result.reconstruction - result.kl - elbo).abs() < error).all()
     spread = result.spread(result.bounds[-1])
     assert result.log_likelihood.mean() == pytest.approx(log_p.mean().item(), abs=5 * spread)
-    numbers = in_numbers(result, result.bound(300))
-    assert numbers["elbo"] == pytest.approx(numbers["reconstruction"] - numbers["kl"], abs=2e-4)
-    assert numbers["log_likelihood"] == pytest.approx(result.log_likelihood.mean().item(), abs=1e-4)
-    assert numbers["importance_samples"] == 300
 
 
-def noise_of_evaluation(model: VAE) -> None:
-    pixels = torch.zeros(500, 1, 8, 8, dtype=torch.uint8)
-    evaluate(model, pixels, 200, 1, torch.Generator().manual_seed(0))
-
-
-def noise_of_training(model: VAE) -> None:
+def test_noise_of_training_is_independent_over_images_and_dimensions():
+    """The original had one noise scalar an image."""
+    run, noises = new_run(prepared(2), {"latent_dim": 4}, batch_size=500), []
+    # Of a step the loop knows nothing.
+    run.step = lambda pixels, noise, *_: noises.append(noise[0]) or torch.zeros(2, 500)
     pixels = torch.zeros(200 * 500, 1, 8, 8, dtype=torch.uint8)
-    run = replace(new_run(prepared(2), {"latent_dim": 4}, batch_size=500), model=model)
-
-    def step(pixels, noise, rate, progress):
-        q = model.posterior(model.scaled(pixels))
-        return torch.stack(model.elbo_terms(model.scaled(pixels), q, q.draw(noise[0])))
-
-    run.step = step  # of which the loop knows nothing
     train_epoch(run, pixels, torch.Generator().manual_seed(0), 1)
-
-
-@pytest.mark.parametrize("stage", [noise_of_evaluation, noise_of_training])
-@torch.no_grad()
-def test_noise_is_independent_over_images_and_dimensions(monkeypatch, stage):
-    """The original had one noise scalar an image. The latents that the decoder gets show it."""
-    model, latents = small_vae(latent_dim=4).float(), []
-    outputs = model.outputs
-    monkeypatch.setattr(model, "outputs", lambda z: latents.append(z) or outputs(z))
-    stage(model)
-    # The image is the same throughout: all variation is the noise's.
-    z = torch.stack([its.view(500, 4) for its in latents[:200]])  # [draws, images, latent]
-    z = (z - z.mean((0, 1))) / z.std((0, 1))
+    z = torch.stack(noises)  # [draws, images, latent]
+    assert z.std().item() == pytest.approx(1, abs=0.01)
     over_dimensions = z.flatten(0, 1).T.corrcoef()
     over_images = z[:, :50, 0].T.corrcoef()
     for correlation, limit in (over_dimensions, 0.02), (over_images, 0.4):

@@ -5,11 +5,11 @@ import math
 import numpy as np
 import pytest
 import torch
-from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal, kl_divergence
+from torch.distributions import Categorical, Independent, MixtureSameFamily, Normal
 
 from tests.models import random_images, small_vae
 from vae.model import POSTERIORS
-from vae.model.densities import Gaussian, gaussian_kl
+from vae.model.densities import Gaussian
 from vae.model.priors import MixturePrior
 
 double = torch.float64
@@ -29,17 +29,6 @@ def test_std_is_positive_and_finite_whatever_the_network_says(posterior, extreme
         assert (q.mean.abs() <= 1).all()
 
 
-def test_a_gaussian_and_its_kl_are_torchs():
-    mean, log_std = torch.randn(2, 4, 3, dtype=double)
-    q, torchs = Gaussian(mean, log_std.exp(), log_std), Normal(mean, log_std.exp())
-    z = q.draw(torch.randn(5, 4, 3, dtype=double))
-    constant = 1.5 * math.log(2 * math.pi)  # which it leaves out
-    torch.testing.assert_close(q.log_prob(z) - constant, torchs.log_prob(z).sum(-1))
-    torch.testing.assert_close(gaussian_kl(q), kl_divergence(torchs, Normal(0.0, 1.0)))
-    zero, one = torch.zeros(5, 12), torch.ones(5, 12)
-    assert not gaussian_kl(Gaussian(zero, one, zero)).any()
-
-
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_a_density_that_encode_gives_says_of_its_draws_what_numpy_can_read(posterior):
     model, x = small_vae(posterior=posterior), random_images(4)
@@ -51,12 +40,7 @@ def test_a_density_that_encode_gives_says_of_its_draws_what_numpy_can_read(poste
     assert (np.abs(mean - np.asarray(z).mean(0)) < 5 * error).all()
     assert np.allclose(std, np.asarray(z).std(0), rtol=0.35 if posterior == "flow" else 0.05)
     assert np.allclose(np.log(std), log_std, atol=1e-6)
-    assert np.asarray(q.log_prob(z)).shape == (20_000, 4)
-    assert np.asarray(q.center).shape == (4, 3)
-    moved = q.draw(torch.zeros(1, 4, 3, dtype=double))[0]
-    torch.testing.assert_close(q.center, moved)
-    if posterior != "flow":
-        assert torch.equal(q.center, q.mean)
+    torch.testing.assert_close(q.center, q.draw(torch.zeros(1, 4, 3, dtype=double))[0])
 
 
 @torch.no_grad()
@@ -68,35 +52,20 @@ def test_a_flow_is_undone_and_is_not_the_identity():
     assert ((z - u).abs().mean((0, 1)) > 0.1).all()  # in every dimension
 
 
-def test_a_detached_density_gives_its_parameters_no_gradient():
-    model, x = small_vae(posterior="flow"), random_images(4)
-    q, noise = model.posterior(x), torch.randn(2, 4, 3, dtype=double)
-    z = q.draw(noise).detach().requires_grad_()
-    torch.testing.assert_close(q.detach().log_prob(z), q.log_prob(z))
-    q.detach().log_prob(z).sum().backward()
-    assert z.grad.abs().min() > 0
-    assert not q.detach().draw(noise).requires_grad
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
 def test_what_does_not_vary_has_a_finite_log_std():
     q = small_vae(posterior="flow").float().posterior(random_images(4).float())
     still = Gaussian(q.gaussian.mean, torch.zeros(4, 3), torch.zeros(4, 3))
     assert q.around(still).log_std.isfinite().all()
 
 
-def mixture() -> tuple[MixturePrior, MixtureSameFamily]:
+@torch.no_grad()
+def test_the_mixture_priors_density_is_torchs_and_its_draws_come_from_it():
     torch.manual_seed(0)
     prior = MixturePrior(3, components=4).double()
     for parameter in prior.parameters():
         parameter.data += 0.7 * torch.randn_like(parameter)
     parts = Independent(Normal(prior.means, prior.log_stds.exp()), 1)
-    return prior, MixtureSameFamily(Categorical(logits=prior.logits), parts)
-
-
-@torch.no_grad()
-def test_the_mixture_priors_density_is_torchs_and_its_draws_come_from_it():
-    prior, reference = mixture()
+    reference = MixtureSameFamily(Categorical(logits=prior.logits), parts)
     z = 3 * torch.randn(5, 6, 3, dtype=double)
     constant = 1.5 * math.log(2 * math.pi)  # which it leaves out
     torch.testing.assert_close(prior.log_prob(z), reference.log_prob(z) + constant)

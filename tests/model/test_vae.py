@@ -65,11 +65,7 @@ def test_images_are_taken_as_levels_and_as_floats_in_every_shape(likelihood):
         for shaped in images, images.squeeze(1), images.flatten(1):
             for its in shaped, shaped.numpy(), shaped.tolist():
                 assert torch.equal(model.inputs(its), expected)
-    assert torch.equal(model.encode(levels.numpy()).mean, model.posterior(expected).mean)
-    if top == 1:
-        assert torch.equal(model.inputs(levels.bool().numpy()), expected)
-    colours = small_vae(shape=COLOUR).float()
-    pixels = prepared(4, COLOUR).pixels
+    colours, pixels = small_vae(shape=COLOUR).float(), prepared(4, COLOUR).pixels
     assert torch.equal(colours.inputs(pixels.flatten(1)), pixels.float())
     with pytest.raises(ValueError, match=r"should be \[N, 3, 8, 12\] or \[N, 288\]$"):
         colours.encode(pixels[:, 0])
@@ -78,18 +74,9 @@ def test_images_are_taken_as_levels_and_as_floats_in_every_shape(likelihood):
 @pytest.mark.parametrize(
     ("images", "words"),
     [
-        (
-            torch.zeros(3, 32, 32),
-            r"of shape \(3, 32, 32\): should be \[N, 1, 8, 8\] or \[N, 64\] or",
-        ),
-        (torch.zeros(8, 8), r"images of shape \(8, 8\)"),
-        (torch.zeros(64), r"images of shape \(64,\)"),
+        (torch.zeros(8, 8), r"of shape \(8, 8\): should be \[N, 1, 8, 8\] or \[N, 64\] or"),
         (torch.eye(64)[:1] / 2, "a pixel is 0.5: should be one of 2 levels.*threshold 128"),
-        (
-            torch.full((3, 8, 8), 255, dtype=torch.uint8),
-            "a pixel is 255: .* integer from 0 to 1 or",
-        ),
-        (torch.eye(64).mul(-1).long()[:1], "a pixel is -1: "),  # just one of them
+        (torch.eye(64).mul(-1).long()[:1], "a pixel is -1: .* integer from 0 to 1 or"),
         (torch.full((3, 64), torch.nan), "a pixel is nan"),
         (torch.full((3, 64), 1j), "images are complex"),
         ([["a"]], "no array of images"),
@@ -103,7 +90,7 @@ def test_anything_but_a_batch_of_images_of_the_levels_is_refused(images, words, 
         getattr(model, use)(images)
 
 
-def test_other_shapes_counts_and_draws_are_refused():
+def test_other_latents_counts_draws_and_parts_are_refused():
     model = small_vae().float()
     with pytest.raises(ValueError, match=r"latents of shape \(4, 2\): should be \[..., 3\]"):
         model.decode(torch.zeros(4, 2))
@@ -112,6 +99,9 @@ def test_other_shapes_counts_and_draws_are_refused():
     with pytest.raises(ValueError, match="draws = 0: should be at least 1"):
         model.log_likelihood(random_images(2), draws=0)
     assert model.sample(0).shape == (0, 1, 8, 8)
+    for parts in {"network": "nlp"}, {"prior": "a"}, {"posterior": "a"}, {"likelihood": "a"}:
+        with pytest.raises(ValueError, match="unknown " + next(iter(parts))):
+            VAE(architecture(**parts))
 
 
 @pytest.mark.parametrize("count", [1, 16, 32])
@@ -129,19 +119,6 @@ def test_the_log_likelihood_of_a_batch_is_the_bound_that_evaluation_measures(pos
     torch.testing.assert_close(bounds, result.log_likelihood)
 
 
-@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32), (2, 4, 8), (1, 5, 7), (1, 1, 1)])
-def test_mlps_take_any_size_and_convolutions_multiples_of_four(shape):
-    for network in NETWORKS:
-        if network == "conv" and (shape[1] % 4 or shape[2] % 4):
-            words = rf"images of {shape[1]}×{shape[2]} pixels: .* should be multiples of 4$"
-            with pytest.raises(ValueError, match=words):
-                VAE(architecture(network, shape=shape))
-        else:
-            model = VAE(architecture(network, shape=shape, likelihood="logistic"))
-            assert model.reconstruct(prepared(2, shape, 256).pixels).shape == (2, *shape)
-            assert model.decode(torch.zeros(2, 3)).shape == (2, 15 * shape[0], *shape[1:])
-
-
 def test_a_hidden_layer_as_wide_as_its_input_may_add_it_to_its_output():
     x = torch.randn(7, 4)
     for residual in False, True:
@@ -151,70 +128,25 @@ def test_a_hidden_layer_as_wide_as_its_input_may_add_it_to_its_output():
 
 
 @pytest.mark.parametrize(
-    ("parts", "words"),
+    ("architecture", "words"),
     [
-        ({"network": "nlp"}, "unknown network 'nlp' .known: mlp, conv"),
-        ({"prior": "a"}, "unknown prior"),
-        ({"posterior": "a"}, "unknown posterior"),
-        ({"likelihood": "a"}, "unknown likelihood"),
-        ({"settings": {"hidden_dims": []}}, "hidden_dims has 0 layers: should be 1 to 100"),
-        ({"settings": {"hidden_dims": [1] * 101}}, "hidden_dims has 101 layers"),
-        ({"settings": {"hidden_dims": [5, 0]}}, "hidden_dims = 0: should be 1 to 1,000,000"),
-        ({"network": "conv", "settings": {"channels": 1_000_001}}, "channels = 1000001: should be"),
+        (
+            {"hidden_dims": [512, 64], "latent_dim": 12},
+            "VAE of this project .an earlier version wr",
+        ),
+        (
+            {"shape": [1, 8, 8], "latent_dim": 2, "settings": {"hidden_dims": [20_000, 20_000]}},
+            "do not have the shapes of its architecture",
+        ),
     ],
 )
-def test_architectures_that_cannot_be_are_refused(parts, words):
-    with pytest.raises(ValueError, match=words):
-        VAE(architecture(**parts))
-    for hidden_dims in [1], [1] * 100:  # which can
-        VAE(architecture(settings={"hidden_dims": hidden_dims}))
-
-
-def test_a_file_that_holds_no_model_is_named(tmp_path):
+def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_no_memory(
+    tmp_path, architecture, words
+):
     path = tmp_path / "vae.safetensors"
-    with pytest.raises(UserError, match="is missing"):
-        VAE.load(path)
-    path.write_bytes(b"<html>not a model</html>")
-    with pytest.raises(UserError, match="damaged or not a safetensors file"):
-        VAE.load(path)
-    small_vae().save(path)
-    content = path.read_bytes()
-    path.write_bytes(content[:-100])
-    with pytest.raises(UserError, match="damaged"):
-        VAE.load(path)
-    for old, new in [
-        (b"[20, 20]", b"[20, 21]"), (b"gaussian", b"gaussien"), (b"latent", b"latant"),
-        (b"mlp", b"nlp"), (b"standard", b"standart"), (b"bernoulli", b"bernoully"),
-    ]:  # fmt: skip
-        path.write_bytes(content.replace(old, new))
-        with pytest.raises(UserError, match="does not hold a VAE"):
-            VAE.load(path)
-    model = small_vae()
-    next(model.parameters()).data[0] = torch.nan
-    model.save(path)
-    with pytest.raises(UserError, match="some of its weights are not finite"):
-        VAE.load(path)
-
-
-def write(path, described: dict) -> None:
-    metadata = {"architecture": json.dumps(described), "dataset": "", "binarization": ""}
+    metadata = {"architecture": json.dumps(architecture), "dataset": "", "binarization": ""}
     save_tensors(path, {"x": torch.zeros(1)}, metadata)
-
-
-def test_a_file_of_an_earlier_version_is_refused_with_what_to_do(tmp_path):
-    path = tmp_path / "vae.safetensors"
-    write(path, {"hidden_dims": [512, 64], "latent_dim": 12, "posterior": "bounded"})
-    with pytest.raises(UserError) as refused:
-        VAE.load(path)
-    first, second = str(refused.value).splitlines()
-    assert first.endswith("does not hold a VAE of this project (an earlier version wrote it).")
-    assert second == "Delete it and train again: dvc repro"
-
-
-def test_a_small_file_that_claims_to_be_large_takes_no_memory(tmp_path):
-    path, large = tmp_path / "vae.safetensors", {"hidden_dims": [20_000, 20_000]}
-    write(path, {"shape": [1, 8, 8], "latent_dim": 2, "settings": large})
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match="do not have the shapes of its architecture"):
+    with pytest.raises(UserError, match=rf"{words}.*\nDelete it and train again: dvc repro"):
         VAE.load(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # kB

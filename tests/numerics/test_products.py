@@ -96,16 +96,7 @@ def test_evaluation_and_samples_have_products_of_allowed_sides(sides, count):
     model.log_likelihood(images.pixels, 1)
     model.sample(count, pixels=True)
     model.decode(torch.zeros(count, 2))
-
-
-def test_validation_has_products_of_allowed_sides(sides):
-    images = prepared(40, NARROW["shape"])
-    list(fit(new_run(images, NARROW, epochs=1, grids=1), images, prepared(510, NARROW["shape"])))
-
-
-class Normed(nn.Sequential):
-    def __init__(self):
-        super().__init__(nn.Linear(64, 6), nn.BatchNorm1d(6))
+    list(fit(new_run(images, NARROW, epochs=1, grids=1), images, images))
 
 
 @pytest.mark.parametrize(
@@ -114,7 +105,7 @@ class Normed(nn.Sequential):
         (small_vae(posterior="flow").networks, "AVX2,STRICT", 4),
         (small_vae(network="conv").networks, "COMPATIBLE", 1),
         ([nn.Sequential(nn.Linear(64, 6), nn.ReLU())], "AVX2,STRICT", 4),  # torch's own
-        ([Normed()], "COMPATIBLE", 1),
+        ([nn.Sequential(nn.Linear(64, 6), nn.BatchNorm1d(6))], "COMPATIBLE", 1),
     ],
 )
 def test_a_network_of_linear_layers_alone_has_the_same_bits_in_avx2(
@@ -132,8 +123,6 @@ def test_a_network_of_linear_layers_alone_has_the_same_bits_in_avx2(
     assert (os.environ["MKL_CBWR"], share.most) == (mode, threads)
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(machine, "fingerprint", lambda: "another")
-    settle(networks)
-    assert "their bits will differ, not their values" in capsys.readouterr().err
     monkeypatch.setattr(Rule, "portable", False)
     settle(networks)
     assert capsys.readouterr().err == ""

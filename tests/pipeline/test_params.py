@@ -27,10 +27,8 @@ def load_with(tmp_path, **changes: str):
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("train__learning_rate", "1e-3", 0.001),  # a string to YAML 1.1
         ("train__learning_rate", "1e-06", 1e-6),  # what `-S` writes
         ("train__kl_weight", "1", 1.0),  # an int to YAML
-        ("train__kl_weight", "0", 0.0),
         ("train__device", "cuda:1", "cuda:1"),
         ("model__hidden_dims", "[64]", (64,)),
         ("prepare__mirror", "http://localhost:8000/mnist/", "http://localhost:8000/mnist"),
@@ -56,45 +54,24 @@ def refusal(load, *arguments, **changes: str) -> str:
         ("train__epoch", "3", "train.epoch = 3 is not a parameter; did you mean train.epochs?"),
         ("train__epochs", "0", "train.epochs = 0: should be greater than or equal to 1"),
         ("train__epochs", "1.5", "train.epochs = 1.5: should be a valid integer"),
-        ("train__epochs", "many", "train.epochs = 'many': should be a valid integer"),
         ("train__epochs", "true", "train.epochs = True: should be a number, not true or false"),
         ("train__epochs", "null", "train.epochs = None: should be a valid integer"),
-        ("train__seed", "-1", "train.seed = -1: should be greater than or equal to 0"),
+        ("train__seed", str(2**64), "train.seed = 18446744073709551616: should be less"),
         ("train__learning_rate", "0", "train.learning_rate = 0: should be greater than 0"),
         ("train__learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
-        ("train__kl_weight", "-1", "train.kl_weight = -1: should be greater than or equal to 0"),
+        ("train__kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
+        ("train__importance_samples", f"1{'0' * 20}", "should be less than or equal to 1000000"),
         ("train__device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
         ("model__posterior", "tanh", "model.posterior = 'tanh': should be 'bounded' or 'gauss"),
+        ("model__network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
         ("model__hidden_dims", "[]", "model.hidden_dims has 0 layers: should be 1 to 100"),
         ("model__hidden_dims", "512", "model.hidden_dims = 512: should be a list"),
         ("model__hidden_dims", "[512, 0]", "model.hidden_dims = 0: should be 1 to 1,000,000"),
-        ("model__latent_dim", "0", "model.latent_dim = 0: should be greater than or equal to 1"),
-        ("model__network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
-        ("model__prior", "flat", "model.prior = 'flat': should be 'standard' or 'mixture'"),
-        ("prepare__dataset", "cifar", "prepare.dataset = 'cifar': should be 'mnist' or 'fashion"),
-        ("train__schedule", "cosine", "train.schedule = 'cosine': should be 'constant' or 'one_cy"),
-        ("train__seed", str(2**64), "train.seed = 18446744073709551616: should be less"),
-        ("train__kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
-        ("train__weight_decay", "1e300", "train.weight_decay = 1e+300: should be less than or"),
-        ("train__importance_samples", f"1{'0' * 20}", "should be less than or equal to 1000000"),
-        ("evaluate__elbo_samples", f"1{'0' * 19}", "should be less than or equal to 1000000"),
-        ("model__hidden_dims", f"[1{'0' * 19}]", "hidden_dims = 10000000000000000000: should be 1"),
         ("model__hidden_dims", "[true]", "model.hidden_dims.0 = True: should be a number, not"),
-        ("model__channels", "true", "model.channels = True: should be a number, not true or"),
         ("model__channels", "0", "model.channels = 0: should be 1 to 1,000,000"),
-        ("model__likelihood", "normal", "model.likelihood = 'normal': should be 'bernoulli' or"),
-        ("train__objective", "elbo", "train.objective = 'elbo': should be 'bound'"),
         ("prepare__channels", "2", "prepare.channels = 2: should be 1 or 3"),
-        ("prepare__image_size", "0", "prepare.image_size = 0: should be greater than or equal"),
         ("prepare__folder", "''", "prepare.folder = '': String should have at least 1 char"),
-        ("prepare__limit", "0", "prepare.limit = 0: should be greater than or equal to 1"),
-        ("model__latent_dim", f"1{'0' * 21}", "should be less than or equal to 1000000"),
         ("prepare__mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
-        ("prepare__threshold", "255", "prepare.threshold = 255: should be less than or equal to"),
-        ("prepare__binarization", "soft", "prepare.binarization = 'soft': should be 'threshold'"),
-        ("prepare__mirror", "example.org", "prepare.mirror = 'example.org': should be null or a"),
-        ("evaluate__proposal_steps", "-1", "evaluate.proposal_steps = -1: should be greater than"),
-        ("sample__columns", "0", "sample.columns = 0: should be greater than or equal to 1"),
     ],
 )  # fmt: skip
 def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
@@ -112,9 +89,8 @@ def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
             {"train__importance_samples": "5", "train__kl_weight": "1", "train__gradient": "stl"},
             "train.gradient = 'stl' with train.importance_samples = 5: stl is for one draw",
         ),
-        ({"train__precision": "bfloat16"}, "set train.numerics to native"),
         ({"evaluate__precision": "bfloat16"}, "set evaluate.numerics to native"),
-        ({"train__gradient": "dreg"}, "dreg is its form for several"),
+        ({"train__shards": "5"}, "should be a multiple of it"),
         ({"model__likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
         ({"prepare__binarization": "none"}, "2 levels, not of 256; set prepare.binarization to t"),
     ],
@@ -125,12 +101,15 @@ def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, ch
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
 def test_a_preset_after_the_original_is_what_dvc_makes_of_it(path, tmp_path, monkeypatch):
-    """Most parameters are given twice, and the last counts. The original has the defaults."""
+    """Parameters are given several times, and the last counts. The original has the defaults, and
+    sets whatever any other sets.
+    """
     (tmp_path / "params.yaml").write_text(committed("params.yaml"))
     monkeypatch.chdir(tmp_path)
     expected = preset(path)
     assert (expected == load_params()) == (path.name == "original")
-    text = path.with_name("original").read_text() + path.read_text()
+    others = "".join(preset.read_text() for preset in path.parent.iterdir())
+    text = others + path.with_name("original").read_text() + path.read_text()
     apply_overrides("params.yaml", [word for word in text.split() if word != "-S"])
     assert load_params() == expected
 
@@ -139,7 +118,6 @@ def test_a_preset_after_the_original_is_what_dvc_makes_of_it(path, tmp_path, mon
     ("text", "words"),
     [
         ("train: [", "is not valid YAML: while parsing"),
-        ("- a list", "should be a valid dictionary"),
         ("", "should be a valid dictionary"),
         ("train: " + "[" * 600, "is not valid YAML: maximum recursion depth exceeded"),
         ("seed: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
@@ -170,14 +148,3 @@ def test_a_missing_parameter_and_a_missing_file_are_named(tmp_path):
         load_params(tmp_path / "nowhere.yaml")
     with pytest.raises(UserError, match="cannot be read: Is a directory"):
         load_params(tmp_path)
-
-
-def test_a_preset_after_the_original_is_the_same_after_any_other():
-    """The original sets what any preset sets, and the others set only what differs from it."""
-    files = {file.name: file.read_text().splitlines() for file in (ROOT / "presets").iterdir()}
-    original = files.pop("original")
-    names = {line.partition("=")[0] for line in original}
-    assert files
-    for lines in files.values():
-        assert {line.partition("=")[0] for line in lines} <= names
-        assert not set(lines) & set(original)

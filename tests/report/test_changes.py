@@ -2,9 +2,7 @@
 
 import contextlib
 import json
-import math
 import os
-import random
 import re
 import shutil
 import sys
@@ -13,7 +11,6 @@ from unittest.mock import patch
 import pytest
 
 from report.changes import main
-from report.differences import metrics_table
 from tests.project import Project
 from vae.errors import UserError
 
@@ -104,20 +101,6 @@ def test_results_that_cannot_be_compared_are_labelled(project, changes):
     assert changes("HEAD").count("not comparable: other images") == 2
 
 
-@pytest.mark.parametrize(("correlation", "most"), [(0.0, 0.07), (0.9, 0.001)])
-def test_equally_good_models_are_rarely_called_different(correlation, most):
-    """Both models are measured on the same images, which are hard for both alike."""
-    draw = random.Random(0).gauss
-    beyond = 0
-    for _ in range(2000):
-        hard, own = math.sqrt(correlation) * draw(), math.sqrt(1 - correlation)
-        before, now = hard + own * draw(), hard + own * draw()
-        errors = {"old": 1.0, "new": 1.0}
-        file = {"elbo": {"old": before, "new": now}, "elbo_stderr": errors}
-        beyond += "**beyond** 2 ×" in metrics_table({"metrics/test.json": file})
-    assert beyond / 2000 < most
-
-
 def test_missing_results_are_named(project, changes):
     def refusal(base: str) -> str:
         with pytest.raises(UserError) as error:
@@ -130,17 +113,8 @@ def test_missing_results_are_named(project, changes):
     assert refusal("HEAD~").startswith(f"{not_whole}metrics/t")
     project.run("git", "checkout", "-q", "HEAD~", "--", "metrics")
     assert refusal("HEAD").startswith("BASE = 'HEAD' has no metrics: metrics/test.json is ")
-    (project.folder / "metrics/test.json").write_text("{")
-    project.commit()
-    project.run("git", "checkout", "-q", "HEAD~2", "--", "metrics")
-    assert re.match("BASE = 'main' has no metrics.*\nChoose one of: git", refusal("main"))
-    (project.folder / "dvc.yaml").unlink()
-    assert refusal("HEAD~2").startswith("metrics/test.json is none of the workspace's metrics")
     (project.folder / "dvc.yaml").write_text("stages: [")
-    assert re.match(rf"{not_whole}.*dvc\.yaml", refusal("HEAD~2"))
-    project.run("git", "checkout", "-q", "HEAD", "--", "dvc.yaml")
-    project.set("prepare:", "prepare: [")
-    assert re.match(rf"{not_whole}.*params\.yaml", refusal("HEAD~2"))
+    assert re.match(rf"{not_whole}.*dvc\.yaml", refusal("HEAD~"))
 
 
 def test_a_mistake_ends_in_two_lines(stages, project, changes):

@@ -1,7 +1,5 @@
 """The latent explorer draws what Python's decoder does, by slider, square, button and key."""
 
-import itertools
-import math
 import re
 
 import pytest
@@ -9,12 +7,10 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from report.explorer import mean
 from report.program import CannotRun, program
 from tests.project import Project
 from tests.report.conftest import MODELS, model_of, settled
 from vae.images import load_images
-from vae.model.likelihoods import Bernoulli
 
 
 def mean_of(project: Project, label: int) -> list[float]:
@@ -82,13 +78,10 @@ def test_sliders_are_the_most_informative_first_and_far_enough(visit, large):
     assert len(kl) == 40
     assert kl == sorted(kl, reverse=True)
     assert names[0] == "z17 · 3.90 nats"
-    slider = page.locator("#z17")
-    assert (float(slider.get_attribute("min")), float(slider.get_attribute("max"))) == (-5.5, 5.5)
-    slider.focus()
+    page.locator("#z17").focus()
     page.keyboard.press("Home")
     page.keyboard.press("ArrowRight")
     assert latents(page)[17] == pytest.approx(-5.45)
-    assert page.locator("label", has=slider).locator("output").inner_text() == "−5.45"
 
 
 def test_buttons_go_to_a_class_to_zero_and_to_draws_of_the_models_prior(visit, large):
@@ -129,9 +122,6 @@ def test_the_square_moves_two_dimensions_by_keys_and_by_pointer(visit, plain):
     page.mouse.move(box["x"], box["y"])
     expected[4], expected[9] = reach / 2, reach / 2
     assert latents(page) == pytest.approx(expected, abs=0.02)
-    page.get_by_label("Across").select_option("9")  # the other gives way
-    settled(page)
-    assert page.get_by_label("Upwards").input_value() == "4"
 
 
 @pytest.mark.parametrize(("name", "rows", "columns"), [("plain", 9, 9), ("colourful", 11, 7)])
@@ -150,39 +140,6 @@ def test_the_square_shows_what_the_decoder_draws_there(visit, reported, name, ro
     assert (shown - expected).abs().max() <= 1
 
 
-def test_the_squares_labels_are_apart(visit, plain):
-    marks = visit(plain).locator("#pad span:not(#knob)").evaluate_all(
-        "(marks) => marks.map((mark) => [parseFloat(mark.style.left), parseFloat(mark.style.top)])"
-    )  # fmt: skip
-    assert len(marks) == 10
-    nearest = min(math.dist(a, b) for a, b in itertools.combinations(marks, 2))
-    assert nearest > 6  # percent of the square, which is 300 pixels wide
-
-
-def test_thirty_frames_a_second(visit, reported):
-    seconds, frames, drawings = visit(reported("convolutional")).evaluate(
-        """new Promise((done) => {
-          let frames = 0, drawings = 0;
-          const canvas = CanvasRenderingContext2D.prototype, draw = canvas.putImageData;
-          canvas.putImageData = function (...all) { drawings++; draw.apply(this, all); };
-          const began = performance.now();
-          requestAnimationFrame(function frame(now) {
-            if (now - began > 1000) {
-              canvas.putImageData = draw;
-              return done([(now - began) / 1000, frames, drawings]);
-            }
-            frames++;
-            for (let i = 0; i < 3; i++)  // several changes, one drawing
-              explorer.set(explorer.latents().map(() => 2 * Math.random() - 1));
-            requestAnimationFrame(frame);
-          });
-        })"""
-    )
-    print(f"{drawings / seconds:.1f} frames a second")
-    assert drawings / seconds >= 30
-    assert drawings <= frames
-
-
 class Decoder(nn.Module):
     """A linear layer from 3 dimensions to 4 numbers, followed by `rest`."""
 
@@ -194,16 +151,10 @@ class Decoder(nn.Module):
         return self.rest(self, self.linear(z))
 
 
-@pytest.mark.parametrize(
-    ("rest", "kinds"),
-    [
-        (lambda self, x: F.relu(x) + torch.relu(x), ["gather", "relu", "relu", "add"]),
-        (lambda self, x: x.view(x.size(0), 1, -1).relu().flatten(1), ["gather", "relu"]),
-        (lambda self, x: x + x, ["gather", "add"]),
-    ],
-)
-def test_an_operation_is_known_as_a_function_and_as_a_method(rest, kinds):
-    assert [step["kind"] for step in program(Decoder(rest), 3)] == kinds
+def test_an_operation_is_known_as_a_function_and_as_a_method():
+    decoder = Decoder(lambda self, x: F.relu(x) + x.view(x.size(0), 1, -1).relu().flatten(1))
+    kinds = [step["kind"] for step in program(decoder, 3)]
+    assert kinds == ["gather", "relu", "relu", "add"]
 
 
 def convolution(**options) -> nn.Module:
@@ -212,34 +163,18 @@ def convolution(**options) -> nn.Module:
     )
 
 
-on_rows = nn.Linear(3, 12), nn.Unflatten(1, (4, 3)), nn.Flatten(0, 1), nn.Linear(3, 196)
-
-
 @pytest.mark.parametrize(
     ("decoder", "reason"),
     [
         (Decoder(lambda self, x: x.tanh()), "operation tanh"),
-        (Decoder(lambda self, x: x + 1), "operation add"),
         (Decoder(lambda self, x: x + self.scale), "operation scale"),
         (Decoder(lambda self, x: torch.add(x, x, alpha=2)), "operation add"),
         (Decoder(lambda self, x: F.relu(x, inplace=True) + x), "operation relu"),
-        (Decoder(lambda self, x: torch.cat(x.chunk(2, 1), 1)), "operation chunk"),
         (Decoder(lambda self, x: x if x.sum() > 0 else x + x), "cannot list its .* control flow"),
         (convolution(groups=2), r"operation Conv2d\(4, 16, .*groups"),
-        (convolution(dilation=2), r"operation Conv2d\(4, 16, .*dilation"),
-        (convolution(padding="same"), r"operation Conv2d\(4, 16, .*padding=same"),
         (convolution(padding_mode="circular"), r"operation Conv2d\(4, 16, .*padding_mode"),
-        (nn.Sequential(*on_rows), r"operation Linear\(in_features=3, out_features=196"),
     ],
 )
 def test_any_other_operation_is_named(decoder, reason):
     with pytest.raises(CannotRun, match=reason):
         program(decoder, 3)
-
-
-def test_another_likelihood_is_named():
-    class Sharper(Bernoulli):
-        pass
-
-    with pytest.raises(CannotRun, match="does not know its likelihood Sharper"):
-        mean(Sharper())

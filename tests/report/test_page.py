@@ -5,63 +5,37 @@ import re
 import shutil
 
 import pytest
-from torch import nn
 
-from tests.report.conftest import GREY, IMAGE, MODELS, give_model, report, settled
+from tests.report.conftest import IMAGE, report, settled
 from vae.errors import UserError
-from vae.model import NETWORKS
-from vae.model.architecture import Architecture
-from vae.model.networks.mlp import MLP
 
 
-def luminance(color: str) -> float:
-    """Relative luminance of WCAG 2.2, of a CSS colour rgb(…)."""
-    channels = [float(number) / 255 for number in re.findall(r"[\d.]+", color)[:3]]
-    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels]
-    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
-
-
-def contrast(first: str, second: str) -> float:
-    dark, light = sorted([luminance(first), luminance(second)])
-    return (light + 0.05) / (dark + 0.05)
-
-
-def test_light_and_dark_are_legible_and_charts_follow_the_change(visit, plain):
+def test_a_page_is_light_or_dark_and_its_text_is_legible(visit, plain):
     page = visit(plain)
-    backgrounds = []
     for scheme in "dark", "light":
         page.emulate_media(color_scheme=scheme)
         settled(page)
-        backgrounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        for selector, of in ("body", "color"), (".note", "color"), (".xtick text", "fill"):
-            color = page.evaluate(f"getComputedStyle(document.querySelector('{selector}')).{of}")
-            assert contrast(color, backgrounds[-1]) > 4.5, (scheme, selector)
-    dark, light = map(luminance, backgrounds)
-    assert light > 0.8
-    assert dark < 0.05
+        brightness = []
+        for its in "backgroundColor", "color":
+            color = page.evaluate(f"getComputedStyle(document.body).{its}")
+            brightness.append(sum(map(int, re.findall(r"\d+", color)[:3])) / 765)
+        assert brightness == sorted(brightness, reverse=scheme == "light")
+        assert abs(brightness[0] - brightness[1]) > 0.6
 
 
 def test_names_and_values_are_text(visit, unusual):
     page = visit(unusual, 360)
     names = page.locator("#experiments ~ .scroll tbody th").all_inner_texts()
     assert names[0] == "workspace"
-    assert {"<svg/onload=alert(1)>", "<b>bold<script>alert(1)<b>" + "x" * 80} < set(names)
+    assert "<b>bold<script>alert(1)<b>" + "x" * 80 in names
     ticks = page.locator("#chart-comparison .ytick").all_text_contents()
-    assert {"<svg/onload=alert…", "<b>bold<script>al…"} <= set(ticks)
+    assert "<b>bold<script>al…" in ticks
     assert f"<b></script>{IMAGE}" in page.locator("#chart-splits .ytick").all_text_contents()
-    assert page.get_by_text(f"prepare.mirror = https://</script>{IMAGE}").count() == 2
+    assert page.get_by_text(f"prepare.mirror = https://</script>{IMAGE}").count() == 1
     parameters = page.locator(".parameters td").all_text_contents()
     assert f"https://</script><!--{IMAGE}" in parameters
     assert page.locator("script").count() == 7
     assert page.locator("[onerror], [onload], img:not([src^='data:'])").count() == 0
-
-
-def test_a_narrow_window_needs_no_scrolling_sideways(visit, unusual):
-    page = visit(unusual, 360)
-    page.locator("details").evaluate("(details) => (details.open = true)")
-    for width in 360, 700, 360:
-        page.set_viewport_size({"width": width, "height": 800})
-        page.wait_for_function(f"document.documentElement.scrollWidth === {width}")
 
 
 def test_epochs_are_in_numeric_order_and_other_pictures_shown(visit, unusual):
@@ -74,38 +48,16 @@ def test_epochs_are_in_numeric_order_and_other_pictures_shown(visit, unusual):
 
 def test_the_page_may_not_load_anything(visit, seen, plain, server):
     page = visit(plain)
-    address = f"{server.url}/picture"
     with page.expect_console_message(lambda message: "Content Security Policy" in message.text):
-        refused = page.evaluate(
-            """(address) => new Promise((done) => {
-              const event = "securitypolicyviolation";
-              document.addEventListener(event, ({ blockedURI }) => done(blockedURI));
-              const image = new Image();
-              image.onload = image.onerror = () => setTimeout(() => done("asked for it"), 500);
-              image.src = address;
-            })""",
-            address,
-        )
+        page.evaluate(f"new Image().src = '{server.url}/picture'")
     seen.clear()  # of that message
-    assert refused == address
-    assert "/picture" not in server.requests
+    assert server.requests == []
 
 
-class GELU(MLP):
-    def decoder(self, latent_dim, shape):
-        return nn.Sequential(super().decoder(latent_dim, shape), nn.GELU())
-
-
-def test_the_page_says_what_it_lacks(visit, project, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "gelu", f"{__name__}:GELU")
-    give_model(project, "MNIST", Architecture(GREY, 12, "gelu"))
+def test_the_page_says_that_there_is_no_git(visit, project):
     shutil.rmtree(project.folder / ".git")
     report(project)
     page = visit(project)
-    assert page.get_by_text("does not run in this page, since the page does not know its "
-                            "operation GELU(approximate='none').").is_visible()  # fmt: skip
-    assert page.locator("#image").count() == 0
-    assert page.get_by_role("img", name="Along single latent dimensions").is_visible()
     assert page.get_by_text("DVC's experiments start from a Git commit").is_visible()
     assert page.get_by_text("· no Git commit").is_visible()
     without_git = project.read("report.html")
@@ -133,21 +85,12 @@ def test_numbers_are_the_metrics(visit, plain):
     assert values == [value.replace("-", "−") for value in expected]
 
 
-@pytest.mark.parametrize(
-    ("name", "network", "rest"),
-    [
-        ("plain", "784-512-64-12", "bounded posterior, standard prior, bernoulli likelihood · "
-         "28×28 pixels, binarized: threshold 128"),
-        ("convolutional", "conv network, 12 latent dimensions", "gaussian posterior, standard "
-         "prior, bernoulli likelihood · 28×28 pixels, binarized: threshold 128"),
-        ("large", "288-500-500-40", "residual, gaussian posterior, mixture prior, logistic "
-         "likelihood · 8×12 pixels in colour, 256 levels"),
-    ],
-)  # fmt: skip
-def test_the_page_says_what_the_model_is(visit, reported, name, network, rest):
-    project, dataset = reported(name), MODELS[name][0]
-    page = visit(project)
-    assert page.title().startswith(f"VAE ({network}) on {dataset}: test ELBO −")
-    assert page.locator("h1").inner_text() == f"A variational autoencoder on {dataset}"
-    commit = project.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
-    assert page.locator("h1 + p").inner_text() == f"{network}, {rest} · commit {commit}"
+def test_the_page_says_what_the_model_is(visit, large):
+    page = visit(large)
+    assert page.title().startswith("VAE (288-500-500-40) on pictures: test ELBO −")
+    assert page.locator("h1").inner_text() == "A variational autoencoder on pictures"
+    commit = large.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
+    assert page.locator("h1 + p").inner_text() == (
+        "288-500-500-40, residual, gaussian posterior, mixture prior, logistic likelihood · "
+        f"8×12 pixels in colour, 256 levels · commit {commit}"
+    )

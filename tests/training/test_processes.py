@@ -13,7 +13,7 @@ from tests.models import new_run, prepared
 from tests.project import Project
 from vae.errors import Refusal, UserError
 from vae.model import NETWORKS
-from vae.training.shards import ALONE, Processes, check_count, own_device, parts
+from vae.training.shards import ALONE, Processes, check_count, own_device
 
 
 @pytest.fixture
@@ -109,18 +109,6 @@ def test_parts_are_added_in_one_order_for_any_number_of_processes(monkeypatch):
     for count in 2, 4, 8:
         mine = [terms[shard].clone() for shard in Processes(count, 1).mine(8)]
         assert torch.equal(Processes(count, 1).tree_sum(mine), alone)
-
-
-def test_every_image_is_in_one_shard_of_one_process():
-    shards = [shard for rank in range(3) for shard in Processes(3, rank).mine(6)]
-    assert shards == list(range(6))
-    for rows in 2, 7, 64, 66:
-        ends = parts(rows, 6)
-        assert [row for part in ends for row in range(rows)[part]] == list(range(rows))
-        sizes = [part.stop - part.start for part in ends]
-        assert sizes == sorted(sizes, reverse=True)
-        assert sizes[0] - sizes[-1] <= 1
-    assert [Processes(2, rank).first for rank in (0, 1)] == [True, False]
 
 
 def test_processes_without_a_fair_share_of_the_shards_are_refused():

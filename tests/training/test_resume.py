@@ -9,7 +9,7 @@ import subprocess
 import pytest
 import torch
 
-from vae.training.checkpoint import Checkpoint, fingerprint
+from vae.training.checkpoint import Checkpoint
 
 
 @pytest.mark.slow
@@ -45,11 +45,16 @@ def test_killed_at_random_moments_training_ends_with_the_same_bits(stages):
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
-def test_stopped_training_fails_and_goes_on(stages, how):
-    before = stages.project.outputs("train")
+def test_stopped_training_fails_and_goes_on_with_all_that_it_depends_on(stages, how):
+    stages.project.choose(
+        "model.prior=mixture model.posterior=flow train.kl_weight=1 train.keep=best "
+        "train.weight_decay=0.1 train.schedule=one_cycle train.batch_size=32"
+    )
+    stages.succeed("train")
+    uninterrupted = stages.project.outputs("train")
     assert stages.run("train", killed_at="plots/epochs/2.png", by=how)["code"] == -how
     assert "going on after epoch 2" in stages.succeed("train")
-    assert stages.project.outputs("train") == before
+    assert stages.project.outputs("train") == uninterrupted
 
 
 @pytest.mark.slow
@@ -78,31 +83,16 @@ def test_a_checkpoint_of_other_parameters_or_other_code_is_not_used(stages, old,
     assert "going on" not in stages.succeed("train")
 
 
-def test_a_checkpoints_name_depends_on_every_value_and_every_byte(tmp_path):
-    (file := tmp_path / "data").write_bytes(b"12")
-    names = {fingerprint(chosen, [file]) for chosen in ({"seed": 0}, {"seed": 1}, {"other": 0})}
-    file.write_bytes(b"13")
-    names |= {fingerprint({"seed": 0}, [file]), fingerprint({"seed": 0}, [file, file])}
-    assert len(names) == 5
-
-
-@pytest.mark.parametrize("damage", ["not a checkpoint", "cut", "one bit"])
-def test_a_damaged_checkpoint_is_ignored_with_a_line(tmp_path, capsys, damage):
-    checkpoint, state, rows = (
-        Checkpoint(tmp_path / "state"),
-        {"x": torch.rand(1000)},
-        [{"epoch": 1}],
-    )
-    checkpoint.save(state, rows)
-    (read, its), content = checkpoint.read(), checkpoint.path.read_bytes()
-    assert (read.keys(), its) == (state.keys(), rows)
+def test_a_damaged_checkpoint_is_ignored_with_a_line(tmp_path, capsys):
+    checkpoint, state = Checkpoint(tmp_path / "state"), {"x": torch.rand(1000)}
+    assert checkpoint.read() is None
+    checkpoint.save(state, [{"epoch": 1}])
+    read, rows = checkpoint.read()
     assert torch.equal(read["x"], state["x"])
-    middle = len(content) // 2
-    checkpoint.path.write_bytes({
-        "not a checkpoint": b"\x80\x04pickle",
-        "cut": content[:middle],
-        "one bit": content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :],
-    }[damage])  # fmt: skip
+    assert rows == [{"epoch": 1}]
+    content = bytearray(checkpoint.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    checkpoint.path.write_bytes(content)
     assert checkpoint.read() is None
     (line,) = capsys.readouterr().err.splitlines()
     assert line.startswith("checkpoint ignored, training starts anew: ")
@@ -117,7 +107,7 @@ def test_training_that_diverges_stops_and_says_where(stages):
     done = stages.run("train")
     assert done["code"] == 1
     first, second = done["stderr"].splitlines()
-    assert "diverged in epoch 1 at " in first
+    assert re.search("diverged in epoch 1 at step .* not finite .last finite value: ", first)
     assert second.endswith("train.learning_rate, now 0.5, or train.weight_decay, now 1000")
     kept = stages.project.outputs("train")
     assert kept["models/vae.safetensors"] == before["models/vae.safetensors"]
@@ -132,19 +122,14 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
         shutil.rmtree(folder, ignore_errors=True)
         folder.write_text("")
     else:
-        assert stages.run("train", killed_at="plots/epochs/2.png")["code"] == -9
+        stages.run("train", killed_at="plots/epochs/2.png")
         (checkpoint,) = folder.iterdir()
         checkpoint.unlink()
         if obstacle == "not readable":
             checkpoint.symlink_to(checkpoint)
         else:
             checkpoint.mkdir()
-            (checkpoint / "something").touch()
-    (stages.project.folder / "plots/epochs/mine").mkdir()
-    done = stages.run("train")
-    assert done["code"] == 0, done
-    assert "Traceback" not in done["stderr"]
-    (stages.project.folder / "plots/epochs/mine").rmdir()
+    stages.succeed("train")
     assert stages.project.outputs("train") == before
 
 
