@@ -109,3 +109,8 @@ def test_all_stages_take_it(stages, folder, channels, network):
     assert metrics["elbo"] < metrics["log_likelihood"] < 0
     with Image.open(project.folder / "plots/epochs/1.png") as picture:
         assert picture.mode == ("RGB" if channels == 3 else "L")
+
+
+def test_dvc_notices_a_changed_picture(project):
+    Image.new("L", (5, 5)).save(project.folder / "data/pictures/new.png")
+    assert "modified:           data/pictures\n" in project.dvc("status", "prepare")

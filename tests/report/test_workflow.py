@@ -1,5 +1,6 @@
-"""The workflow of pull requests is well-formed, and says what a request changes."""
+"""The workflow of pull requests is well-formed, and its scripts do what they should."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -52,3 +53,37 @@ def test_the_workflow_says_what_a_pull_request_changes(project, tmp_path):
     assert "seed" not in text.partition("### Parameters")[2]
     head = project.run("git", "rev-parse", "HEAD").stdout.strip()
     assert f"![](https://github.com/o/r/raw/{head}/plots/samples.png)" in text
+
+
+GH = """#!/bin/sh
+echo "$@" >> calls
+while [ $# -gt 0 ]; do
+    [ "$1" = --jq ] && exec jq -r "$2" comments.json
+    shift
+done
+"""
+
+
+@pytest.mark.parametrize(
+    ("comments", "request_"),
+    [
+        ([("github-actions[bot]", "other"), ("someone", MARKER)], "repos/o/r/issues/7/comments"),
+        ([("someone", "x"), ("github-actions[bot]", f"{MARKER}\nold")],
+         "--method PATCH repos/o/r/issues/comments/1"),
+    ],
+)  # fmt: skip
+def test_the_comment_is_posted_once_and_then_updated(tmp_path, comments, request_):
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed, with which gh filters")
+    steps = yaml.safe_load(WORKFLOW.read_text())["jobs"]["comment"]["steps"]
+    entries = [
+        {"id": number, "user": {"login": name}, "body": body}
+        for number, (name, body) in enumerate(comments)
+    ]
+    (tmp_path / "comments.json").write_text(json.dumps(entries))
+    (tmp_path / "gh").write_text(GH)
+    (tmp_path / "gh").chmod(0o755)
+    env = {"PATH": f"{tmp_path}:/usr/bin:/bin", "GITHUB_REPOSITORY": "o/r", "NUMBER": "7"}
+    subprocess.run(["bash", "-e", "-c", steps[-1]["run"]], cwd=tmp_path, env=env, check=True)
+    last = (tmp_path / "calls").read_text().splitlines()[-1]
+    assert last == f"api --silent {request_} --field body=@changes.md"
