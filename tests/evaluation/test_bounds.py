@@ -14,6 +14,7 @@ from vae.images import Images
 from vae.model import LIKELIHOODS, POSTERIORS
 from vae.model.objectives import loss
 from vae.training.loop import train_epoch
+from vae.training.steps import Plain
 
 
 def one_dimensional(posterior: str, likelihood: str) -> tuple[VAE, Images]:
@@ -92,15 +93,19 @@ def noise_of_evaluation(model: VAE) -> None:
     evaluate(model, pixels, 200, 1, torch.Generator().manual_seed(0))
 
 
+class Watched(Plain):
+    """Steps that only decode: the model stays as it is."""
+
+    def __call__(self, pixels, noise, learning_rate, progress):
+        x = self.model.scaled(pixels)
+        q = self.model.posterior(x)
+        return torch.stack(self.model.elbo_terms(x, q, q.draw(noise[0])))
+
+
 def noise_of_training(model: VAE) -> None:
     pixels = torch.zeros(200 * 500, 1, 8, 8, dtype=torch.uint8)
     run = replace(new_run(prepared(2), {"latent_dim": 4}, batch_size=500), model=model)
-
-    def step(pixels, noise, rate, progress):
-        q = model.posterior(model.scaled(pixels))
-        return torch.stack(model.elbo_terms(model.scaled(pixels), q, q.draw(noise[0])))
-
-    run.step = step  # of which the loop knows nothing
+    run.step = Watched(model, run.optimizer, run.settings)
     train_epoch(run, pixels, torch.Generator().manual_seed(0), 1)
 
 

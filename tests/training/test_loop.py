@@ -13,6 +13,7 @@ from vae.model.objectives import loss
 from vae.training.checkpoint import Checkpoint
 from vae.training.loop import Diverged, check_finite, check_sense, final_metrics, fit, train_epoch
 from vae.training.settings import Settings
+from vae.training.steps import Plain
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -57,11 +58,12 @@ def test_an_epoch_takes_each_step_at_its_rate_and_progress_and_keeps_each_images
     images, seen = prepared(50), []
     run = new_run(images, batch_size=16, epochs=3, schedule="one_cycle", importance_samples=2)
 
-    def step(pixels, noise, rate, progress):  # of which the loop knows nothing
-        seen.append((len(pixels), noise.shape, rate, progress.item()))
-        return pixels.flatten(1).sum(1) * torch.tensor([[-1.0], [1.0]])
+    class Noted(Plain):
+        def __call__(self, pixels, noise, learning_rate, progress):
+            seen.append((len(pixels), noise.shape, learning_rate.item(), progress.item()))
+            return pixels.flatten(1).sum(1) * torch.tensor([[-1.0], [1.0]])
 
-    run.step = step
+    run.step = Noted(run.model, run.optimizer, run.settings)
     terms = train_epoch(run, images.pixels, torch.Generator(), 2)
     assert torch.equal(terms[1], images.pixels.flatten(1).sum(1).float())
     assert [(rows, tuple(shape)) for rows, shape, *_ in seen] == [
