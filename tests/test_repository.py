@@ -51,3 +51,10 @@ def test_continuous_integration_covers_every_version_of_python_that_we_name():
     assert matrix["python"][0] == PROJECT["requires-python"].removeprefix(">=")
     for job in jobs["check"], jobs["everywhere"]:
         assert ".ci/run" in [step.get("run") for step in job["steps"]]
+
+
+def test_a_clone_on_windows_has_the_committed_bytes(project, tmp_path):
+    command = ["git", "clone", "-q", "-c", "core.autocrlf=true", str(project.folder), "clone"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    for path in "params.yaml", "stages/train.py", "presets/fast", "plots/training.csv":
+        assert (tmp_path / "clone" / path).read_bytes() == project.read(path)

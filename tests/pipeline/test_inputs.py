@@ -1,5 +1,7 @@
 """Files that are edited while a stage runs are not recorded as its inputs."""
 
+import json
+
 import pytest
 
 from pipeline.inputs import Inputs
@@ -51,3 +53,14 @@ def test_every_change_of_a_dependency_is_seen(project, monkeypatch, stage, file)
     (project.folder / file).unlink()
     with pytest.raises(UserError, match=f"^{file} changed"):
         inputs.check()
+
+
+def test_a_file_that_python_cannot_import_is_no_code(stages):
+    project = stages.project
+    for name in "vae/model/.DS_Store", "vae/model/networks/notes.txt", "datasets/.mnist.py.swp":
+        (project.folder / name).write_text("no code")
+    assert "up to date" in project.dvc("status")
+    (project.folder / "vae/model/new.py").write_text("")
+    assert json.loads(project.dvc("status", "--json")).keys() == {
+        "prepare", "train", "evaluate", "sample"
+    }  # fmt: skip
