@@ -102,7 +102,7 @@ def draw_pictures(
     )  # fmt: skip
     save_latent_map("plots/latent.png", mean.numpy(), test.labels.numpy(), model.dataset)
 
-    pairs = list(zip(range(0, PAIRED, 2), range(1, PAIRED, 2), strict=True))[: len(images) // 2]
+    pairs = [(i, i + 1) for i in range(0, min(PAIRED, len(images) - 1), 2)] or [(0, 0)]
     first, second = torch.tensor(pairs).T
     on_the_way = model.mean_images(between(mean[first], mean[second])).cpu()
     on_the_way = on_the_way.unflatten(0, (len(pairs), -1))
