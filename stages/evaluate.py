@@ -28,7 +28,7 @@ PAIRED = 10  # images that interpolations go between
 TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviations
 
 
-def main(_: Inputs) -> None:
+def main(inputs: Inputs) -> None:
     params = load_params().evaluate
     portable = params.numerics == "portable"
     device = start(params.device, "evaluate.device", portable, params.precision)
@@ -56,6 +56,7 @@ def main(_: Inputs) -> None:
     images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)
     results = {name: measured(name, images, draws) for name in SPLITS if name != "test"}
     result = results["test"] = measured("test", len(test.pixels), params.importance_samples)
+    inputs.check()  # before anything is written
     rows: list[dict[str, object]] = [
         {"split": name, **in_numbers(results[name], results[name].bound(draws))} for name in SPLITS
     ]

@@ -20,6 +20,21 @@ os.replace = replace_and_edit
 """
 
 
+EDITED = """
+import pathlib
+import pipeline.inputs
+
+check = pipeline.inputs.Inputs.check
+
+def edit_and_check(self):
+    params = pathlib.Path("params.yaml")
+    params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
+    check(self)
+
+pipeline.inputs.Inputs.check = edit_and_check
+"""
+
+
 def test_parameters_edited_while_training_runs_are_not_recorded(stages):
     before = stages.project.outputs("train")
     done = stages.run("train", first=EDIT)
@@ -29,6 +44,16 @@ def test_parameters_edited_while_training_runs_are_not_recorded(stages):
     stages.project.set("rate: 0.002", "rate: 0.001")
     assert "going on after epoch 3 of 3" in stages.succeed("train")  # nothing is lost
     assert stages.project.outputs("train") == before
+
+
+@pytest.mark.parametrize("stage", ["prepare", "evaluate", "sample"])
+def test_a_stage_whose_inputs_changed_writes_nothing(stages, stage):
+    """What lives on after DVC has ended would else overwrite the outputs of the next run."""
+    before = stages.project.outputs(stage)
+    done = stages.run(stage, first=EDITED)
+    assert done["code"] == 1
+    assert f"changed while the stage {stage} ran" in done["stderr"]
+    assert stages.project.outputs(stage) == before
 
 
 @pytest.mark.parametrize(
