@@ -6,7 +6,7 @@ would record the new ones for outputs that were made from the old ones.
 
 from pathlib import Path
 
-from pipeline.begin import AT_START, sha256
+from pipeline.begin import AT_START, CODE, sha256
 from pipeline.params import load_yaml
 from vae.errors import UserError
 
@@ -36,7 +36,9 @@ class Inputs:
         }
         named = {f"${{{name}}}": str(value) for name, value in found.items()}  # in dvc.yaml
         for dependency in (Path(named.get(name, name)) for name in stage["deps"]):
-            inside = dependency.rglob("*") if dependency.is_dir() else [dependency]
+            # As in .dvcignore: an editor's or a system's file in a folder of code is none of it.
+            files = "*.py" if dependency.parts[0] in CODE else "*"
+            inside = dependency.rglob(files) if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:
                     found[str(path)] = sha256(path)

@@ -43,7 +43,8 @@ def principal_plane(points: np.ndarray) -> tuple[np.ndarray, float]:
     values, vectors = np.linalg.eigh(centered.T @ centered / len(points))
     plane = centered @ vectors[:, [-1, -2]]
     signs = np.sign((plane**3).sum(0))
-    return plane * np.where(signs == 0, 1, signs), values[-2:].sum() / values.sum()
+    share = values[-2:].sum() / values.sum() if values.sum() > 0 else 1.0
+    return plane * np.where(signs == 0, 1, signs), share
 
 
 def save_latent_map(path: str | Path, means: np.ndarray, labels: np.ndarray, dataset: str) -> None:

@@ -28,7 +28,7 @@ PAIRED = 10  # images that interpolations go between
 TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviations
 
 
-def main(_: Inputs) -> None:
+def main(inputs: Inputs) -> None:
     params = load_params().evaluate
     portable = params.numerics == "portable"
     device = start(params.device, "evaluate.device", portable, params.precision)
@@ -56,6 +56,7 @@ def main(_: Inputs) -> None:
     images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)
     results = {name: measured(name, images, draws) for name in SPLITS if name != "test"}
     result = results["test"] = measured("test", len(test.pixels), params.importance_samples)
+    inputs.check()  # before anything is written
     rows: list[dict[str, object]] = [
         {"split": name, **in_numbers(results[name], results[name].bound(draws))} for name in SPLITS
     ]
@@ -102,7 +103,7 @@ def draw_pictures(
     )  # fmt: skip
     save_latent_map("plots/latent.png", mean.numpy(), test.labels.numpy(), model.dataset)
 
-    pairs = list(zip(range(0, PAIRED, 2), range(1, PAIRED, 2), strict=True))[: len(images) // 2]
+    pairs = [(i, i + 1) for i in range(0, min(PAIRED, len(images) - 1), 2)] or [(0, 0)]
     first, second = torch.tensor(pairs).T
     on_the_way = model.mean_images(between(mean[first], mean[second])).cpu()
     on_the_way = on_the_way.unflatten(0, (len(pairs), -1))

@@ -43,7 +43,7 @@ def pixels(images: Tensor, name: str, params: Prepare) -> Tensor:
     return binarize(images, generator("cpu", params.seed, f"{name} pixels"))
 
 
-def main(_: Inputs) -> None:
+def main(inputs: Inputs) -> None:
     params = load_params().prepare
     title, (images, labels), test = load_dataset(params.dataset, params)
     train, validation = split(len(images), params.validation_size, params.limit, params.seed)
@@ -53,6 +53,7 @@ def main(_: Inputs) -> None:
         metadata["threshold"] = str(params.threshold)
     elif params.binarization == "stochastic":
         metadata["seed"] = str(params.seed)
+    inputs.check()  # before anything is written
     for name, split_images, split_labels in [
         ("train", images[train], labels[train]),
         ("validation", images[validation], labels[validation]),

@@ -8,12 +8,13 @@ from vae.model.vae import VAE
 from vae.numerics import generator, settle
 
 
-def main(_: Inputs) -> None:
+def main(inputs: Inputs) -> None:
     params = load_params().sample
     device = start(params.device, "sample.device")
     model = VAE.load("models/vae.safetensors", device)
     settle(model.networks)
     images = model.sample(params.num_images, generator(device, params.seed, "latents"))
+    inputs.check()  # before anything is written
     a = model.architecture
     title = f"New {model.dataset} images: {a.latent_dim} dimensions, {a.prior} prior"
     save_grid("plots/samples.png", images.cpu().numpy(), params.columns, title)

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 
 import yaml
@@ -31,3 +32,10 @@ def test_the_model_card_has_the_committed_results():
     assert f"with {metrics['importance_samples']} draws" in card
     assert f"{metrics['active_units']} of {model['latent_dim']}" in card
     assert f"784–{'–'.join(map(str, [*model['hidden_dims'], model['latent_dim']]))} " in card
+
+
+def test_a_clone_on_windows_has_the_committed_bytes(project, tmp_path):
+    command = ["git", "clone", "-q", "-c", "core.autocrlf=true", str(project.folder), "clone"]
+    subprocess.run(command, cwd=tmp_path, check=True)
+    for path in "params.yaml", "stages/train.py", "presets/fast", "plots/training.csv":
+        assert (tmp_path / "clone" / path).read_bytes() == project.read(path)

@@ -13,6 +13,7 @@ from vae.errors import UserError
 from vae.files import digest, load_tensors, save_tensors
 
 BLOCK = 500  # images at a time, where they all are gone through
+ON_GPU = 40_000_000  # numbers of a decoder's outputs: 160 MB
 
 
 def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
@@ -25,9 +26,13 @@ def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:
     return (uniform < intensities).to(torch.uint8)
 
 
-def blocks(rows: Tensor) -> tuple[Tensor, ...]:
-    """Splits [N, ...] into blocks of at most BLOCK rows and nearly equal sizes."""
-    return rows.tensor_split(math.ceil(len(rows) / BLOCK))
+def blocks(rows: Tensor, numbers: int) -> tuple[Tensor, ...]:
+    """Splits [N, ...] into blocks of nearly equal sizes: on a processor at most BLOCK rows; on a
+    GPU, which waits for Python at each block, as many as make ON_GPU numbers if a row makes
+    `numbers` of them. It does not depend on what memory is free, as draws may depend on it.
+    """
+    most = BLOCK if rows.device.type == "cpu" else max(BLOCK, ON_GPU // numbers)
+    return rows.tensor_split(math.ceil(len(rows) / most))
 
 
 @dataclass(frozen=True)

@@ -111,6 +111,20 @@ def test_all_stages_take_it(stages, folder, channels, network):
         assert picture.mode == ("RGB" if channels == 3 else "L")
 
 
+def test_three_pictures_are_enough(stages, tmp_path):
+    (tmp_path / "three").mkdir()
+    for index in range(3):
+        Image.new("L", (8, 8), 80 * index).save(tmp_path / f"three/{index}.png")
+    stages.project.choose(
+        f"prepare.dataset=folder prepare.folder={tmp_path}/three prepare.binarization=none "
+        f"prepare.validation_size=1 train.epochs=1 model.likelihood=logistic"
+    )
+    metrics = stages.measure()
+    assert metrics["bits_per_dimension"] > 0
+    assert metrics["elbo_stderr"] == metrics["active_units"] == 0
+    assert "report.html" in stages.succeed("report")
+
+
 def test_dvc_notices_a_changed_picture(project):
     Image.new("L", (5, 5)).save(project.folder / "data/pictures/new.png")
     assert "modified:           data/pictures\n" in project.dvc("status", "prepare")

@@ -13,6 +13,7 @@ from vae.images import Images
 from vae.model import LIKELIHOODS, POSTERIORS
 from vae.model.objectives import loss
 from vae.training.loop import train_epoch
+from vae.training.steps import Plain
 
 
 def one_dimensional(posterior: str, likelihood: str) -> tuple[VAE, Images]:
@@ -78,8 +79,13 @@ def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
 def test_noise_of_training_is_independent_over_images_and_dimensions():
     """The original had one noise scalar an image."""
     run, noises = new_run(prepared(2), {"latent_dim": 4}, batch_size=500), []
-    # Of a step the loop knows nothing.
-    run.step = lambda pixels, noise, *_: noises.append(noise[0]) or torch.zeros(2, 500)
+
+    class Noted(Plain):
+        def __call__(self, pixels, noise, *_):
+            noises.append(noise[0])
+            return torch.zeros(2, 500)
+
+    run.step = Noted(run.model, run.optimizer, run.settings)
     pixels = torch.zeros(200 * 500, 1, 8, 8, dtype=torch.uint8)
     train_epoch(run, pixels, torch.Generator().manual_seed(0), 1)
     z = torch.stack(noises)  # [draws, images, latent]

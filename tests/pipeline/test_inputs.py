@@ -1,5 +1,7 @@
 """Files that are edited while a stage runs are not recorded as its inputs."""
 
+import json
+
 import pytest
 
 from pipeline.inputs import Inputs
@@ -18,6 +20,21 @@ os.replace = replace_and_edit
 """
 
 
+EDITED = """
+import pathlib
+import pipeline.inputs
+
+check = pipeline.inputs.Inputs.check
+
+def edit_and_check(self):
+    params = pathlib.Path("params.yaml")
+    params.write_text(params.read_text().replace("seed: 0", "seed: 1"))
+    check(self)
+
+pipeline.inputs.Inputs.check = edit_and_check
+"""
+
+
 def test_parameters_edited_while_training_runs_are_not_recorded(stages):
     before = stages.project.outputs("train")
     done = stages.run("train", first=EDIT)
@@ -27,6 +44,16 @@ def test_parameters_edited_while_training_runs_are_not_recorded(stages):
     stages.project.set("rate: 0.002", "rate: 0.001")
     assert "going on after epoch 3 of 3" in stages.succeed("train")  # nothing is lost
     assert stages.project.outputs("train") == before
+
+
+@pytest.mark.parametrize("stage", ["prepare", "evaluate", "sample"])
+def test_a_stage_whose_inputs_changed_writes_nothing(stages, stage):
+    """What lives on after DVC has ended would else overwrite the outputs of the next run."""
+    before = stages.project.outputs(stage)
+    done = stages.run(stage, first=EDITED)
+    assert done["code"] == 1
+    assert f"changed while the stage {stage} ran" in done["stderr"]
+    assert stages.project.outputs(stage) == before
 
 
 @pytest.mark.parametrize(
@@ -47,3 +74,14 @@ def test_every_change_of_a_dependency_is_seen(project, monkeypatch, stage, file)
         content.write(b"\n")
     with pytest.raises(UserError, match=f"^{file} changed while the stage {stage} ran"):
         inputs.check()
+
+
+def test_a_file_that_python_cannot_import_is_no_code(stages):
+    project = stages.project
+    for name in "vae/model/.DS_Store", "vae/model/networks/notes.txt", "datasets/.mnist.py.swp":
+        (project.folder / name).write_text("no code")
+    assert "up to date" in project.dvc("status")
+    (project.folder / "vae/model/new.py").write_text("")
+    assert json.loads(project.dvc("status", "--json")).keys() == {
+        "prepare", "train", "evaluate", "sample"
+    }  # fmt: skip

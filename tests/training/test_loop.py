@@ -11,6 +11,7 @@ from vae.errors import UserError
 from vae.model import NETWORKS
 from vae.model.objectives import loss
 from vae.training.loop import Diverged, check_sense, fit, train_epoch
+from vae.training.steps import Plain
 
 
 @pytest.mark.parametrize("network", NETWORKS)
@@ -55,11 +56,12 @@ def test_an_epoch_takes_each_step_at_its_rate_and_progress_and_keeps_each_images
     images, seen = prepared(50), []
     run = new_run(images, batch_size=16, epochs=3, schedule="one_cycle", importance_samples=2)
 
-    def step(pixels, noise, rate, progress):  # of which the loop knows nothing
-        seen.append((len(pixels), noise.shape, rate, progress.item()))
-        return pixels.flatten(1).sum(1) * torch.tensor([[-1.0], [1.0]])
+    class Noted(Plain):
+        def __call__(self, pixels, noise, learning_rate, progress):
+            seen.append((len(pixels), noise.shape, learning_rate.item(), progress.item()))
+            return pixels.flatten(1).sum(1) * torch.tensor([[-1.0], [1.0]])
 
-    run.step = step
+    run.step = Noted(run.model, run.optimizer, run.settings)
     for epoch in 1, 2, 3:
         terms = train_epoch(run, images.pixels, torch.Generator(), epoch)
         assert torch.equal(terms[1], images.pixels.flatten(1).sum(1).float())

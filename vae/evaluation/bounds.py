@@ -21,10 +21,10 @@ REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_
 class Bound:
     """The importance-weighted bound L_k, averaged over groups of k draws as the draws arrive."""
 
-    def __init__(self, k: int, images: int):
+    def __init__(self, k: int, images: int, device: torch.device):
         self.k, self.draws = k, 0
-        self.group = torch.full((images,), -math.inf, dtype=torch.float64)
-        self.total, self.square = torch.zeros(2, images, dtype=torch.float64)
+        self.group = torch.full((images,), -math.inf, dtype=torch.float64, device=device)
+        self.total, self.square = torch.zeros(2, images, dtype=torch.float64, device=device)
 
     def add(self, log_weight: Tensor) -> None:
         self.group = log_add_exp(self.group, log_weight)
@@ -41,11 +41,11 @@ class Bound:
 
     def mean(self) -> Tensor:
         """[N], over the groups that are complete."""
-        return self.total / self.groups
+        return self.total.cpu() / self.groups
 
     def variance(self) -> Tensor:
         """The variance of `mean` over other draws, [N], estimated from several groups."""
-        return (self.square / self.groups - self.mean().square()) / (self.groups - 1)
+        return (self.square.cpu() / self.groups - self.mean().square()) / (self.groups - 1)
 
 
 @dataclass(frozen=True)
@@ -97,8 +97,11 @@ def evaluate(
     Each image is encoded once, and nothing but sums is kept of the draws. The noise of a draw is
     drawn for all images together, so that the size of a block does not matter.
     """
-    pixel_blocks = blocks(model.scaled(pixels))  # once: at each draw it would cost 5% of its time
+    x = model.scaled(pixels)  # once: at each draw it would cost 5% of its time
+    pixel_blocks = blocks(x, model.numbers)
     posteriors = [model.posterior(block) for block in pixel_blocks]
+    # Sums are kept in double precision, which Apple's GPUs do not have, and read at the end.
+    sums = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
 
     def draw(terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]) -> Tensor:
         """The model's `terms` (elbo_terms or log_weights) of all images at one draw: [2, N]."""
@@ -106,12 +109,11 @@ def evaluate(
         noise = torch.randn(shape, device=pixels.device, generator=stream)
         parts = [
             torch.stack(terms(x, q, q.draw(eps)))
-            for x, q, eps in zip(pixel_blocks, densities, blocks(noise), strict=True)
+            for x, q, eps in zip(pixel_blocks, densities, blocks(noise, model.numbers), strict=True)
         ]
-        # Sums are kept in double precision, which not every device has.
-        return torch.cat(parts, -1).cpu().double()
+        return torch.cat(parts, -1).to(sums).double()
 
-    reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64)
+    reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64, device=sums)
     for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
         at_draw = draw(model.elbo_terms, posteriors)
         reconstruction += at_draw[0] / elbo_samples
@@ -123,8 +125,8 @@ def evaluate(
         pairs = tqdm(pairs, desc="proposals", unit="block", leave=False, disable=None)
         proposals = [refined(model, x, q, proposal_steps, stream) for x, q in pairs]
     sizes = [k for k in REPORTED if k < importance_samples] + [importance_samples]
-    bounds = [Bound(k, len(pixels)) for k in sizes]
-    squares = Bound(importance_samples, len(pixels))
+    bounds = [Bound(k, len(pixels), sums) for k in sizes]
+    squares = Bound(importance_samples, len(pixels), sums)
     for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
         log_likelihood, kl_at_draw = draw(model.log_weights, proposals)
         weight = log_likelihood - kl_at_draw
@@ -135,7 +137,7 @@ def evaluate(
     moments = [q.moments(stream) for q in posteriors]
     parts = [(q.mean, q.std, q.log_std) for q in moments]
     posterior = Gaussian(*(torch.cat(its).cpu() for its in zip(*parts, strict=True)))
-    return Evaluation(reconstruction, kl, bounds, exp(log_effective), posterior)
+    return Evaluation(reconstruction.cpu(), kl.cpu(), bounds, exp(log_effective), posterior)
 
 
 def units(posterior: Gaussian) -> list[dict[str, float]]:

@@ -15,7 +15,8 @@ def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Ten
     """
     model.eval()
     terms = []
-    for block, eps in zip(blocks(pixels), blocks(noise), strict=True):
+    of_pixels, of_noise = (blocks(its, model.numbers) for its in (pixels, noise))
+    for block, eps in zip(of_pixels, of_noise, strict=True):
         x = model.scaled(block)
         q = model.posterior(x)
         terms.append(torch.stack(model.elbo_terms(x, q, q.draw(eps))))

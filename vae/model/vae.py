@@ -48,6 +48,11 @@ class VAE(nn.Module):
     def networks(self) -> list[nn.Module]:
         return [self.encoder, self.head, self.decoder]
 
+    @property
+    def numbers(self) -> int:
+        """That the decoder gives for an image."""
+        return self.likelihood.outputs * self.architecture.pixels
+
     def posterior(self, x: Tensor) -> Density:
         """q(z|x) of float images in [0, 1], [N, C, H, W]."""
         return self.head(self._run(self.encoder, x))

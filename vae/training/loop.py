@@ -2,10 +2,10 @@
 
 import math
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
-from tqdm import tqdm
 
 from vae.errors import UserError
 from vae.evaluation.elbo import elbo_at_rest, summarize
@@ -24,21 +24,19 @@ def train_epoch(run: Run, pixels: Tensor, stream: torch.Generator, epoch: int) -
     results are read only at the end, so that the host can run ahead.
     Raises Diverged if a value is not finite.
     """
-    settings, size, device = run.settings, run.settings.batch_size, pixels.device
-    steps = math.ceil(len(pixels) / size)
+    settings, device = run.settings, pixels.device
+    steps = math.ceil(len(pixels) / settings.batch_size)
     before, total = (epoch - 1) * steps, settings.epochs * steps
-    terms = torch.zeros(2, len(pixels), device=device)
+    numbers = range(before, before + steps)
+    rate = partial(learning_rate, settings.schedule, settings.learning_rate, steps=total)
+    # Where the optimizer takes it to the host, a learning rate has Python's precision.
+    precision = torch.float64 if device.type == "cpu" else torch.float32
+    rates = torch.tensor([rate(number + 1) for number in numbers], dtype=precision, device=device)
+    progress = torch.tensor([number / total for number in numbers], device=device)
     run.model.train()
-    for step in tqdm(range(steps), unit="step", leave=False, disable=None):
-        batch = slice(step * size, (step + 1) * size)
-        images = pixels[batch]
-        shape = settings.importance_samples, len(images), run.model.architecture.latent_dim
-        noise = torch.randn(shape, device=device, generator=stream)
-        rate = learning_rate(settings.schedule, settings.learning_rate, before + step + 1, total)
-        progress = torch.tensor((before + step) / total, device=device)
-        terms[:, batch] = run.step(images, noise, rate, progress)
+    terms = run.step.epoch(pixels, stream, rates, progress)
     run.model.eval()
-    check_finite(terms, size)
+    check_finite(terms, settings.batch_size)
     return terms
 
 

@@ -35,7 +35,7 @@ class AdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, learning_rate: float) -> None:
+    def step(self, learning_rate: Tensor) -> None:
         self.steps += 1
         for decay, group in self.groups:
             gradients = [(name, self.parameters[name].grad) for name in group]

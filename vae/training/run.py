@@ -11,6 +11,7 @@ from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 from vae.training.checkpoint import Row
 from vae.training.optimizer import AdamW
+from vae.training.recorded import Recorded
 from vae.training.settings import Settings
 from vae.training.shards import ALONE, Processes, Sharded
 from vae.training.steps import Plain, Step
@@ -58,6 +59,8 @@ class Run:
         model.to(train.pixels.device)
         optimizer = AdamW(model, settings.weight_decay)
         step: Step = Plain(model, optimizer, settings)
+        if train.pixels.device.type == "cuda":
+            step = Recorded(model, optimizer, settings)
         if settings.shards > 1:
             step = Sharded(model, optimizer, settings, processes)
         empty = torch.zeros(GRID, *train.shape, dtype=torch.uint8)

@@ -102,7 +102,7 @@ class Sharded(Plain):
             )
 
     def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: float, progress: Tensor
+        self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
     ) -> Tensor:
         x = self.model.scaled(pixels)
         seed = int(torch.randint(2**62, ()))  # of a network's own randomness, the same everywhere

@@ -1,10 +1,12 @@
 """How a step of training is computed. The loop says what an epoch is, and knows none of this."""
 
+from collections.abc import Sequence
 from pkgutil import resolve_name
 from typing import Protocol
 
 import torch
 from torch import Tensor
+from tqdm import tqdm
 
 from vae.model import OBJECTIVES
 from vae.model.objectives import loss
@@ -14,13 +16,14 @@ from vae.training.settings import Settings
 
 
 class Step(Protocol):
-    def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: float, progress: Tensor
+    def epoch(
+        self, pixels: Tensor, stream: torch.Generator, rates: Tensor, progress: Tensor
     ) -> Tensor:
-        """One step of training on levels, uint8 [N, C, H, W], with noise [K, N, latent].
+        """A step for each batch of the images, in order, with noise from `stream`.
 
-        `progress` is the share of training that is done. → reconstruction and KL, [2, N], in nats,
-        under the model before the step.
+        pixels are levels, uint8 [N, C, H, W]; the learning rate of each step, and the share of
+        training that is done before it, are [steps]. → reconstruction and KL, [2, N], in nats,
+        each image's under the model before its step.
         """
 
 
@@ -29,15 +32,36 @@ class Plain:
 
     def __init__(self, model: VAE, optimizer: AdamW, settings: Settings):
         self.model, self.optimizer = model, optimizer
+        self.batch_size, self.draws = settings.batch_size, settings.importance_samples
         self.options = {
             "objective": resolve_name(OBJECTIVES[settings.objective]),
             "kl_weight": settings.kl_weight,
             "gradient": settings.gradient,
         }
 
-    def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: float, progress: Tensor
+    def batches(self, count: int) -> Sequence[slice]:
+        firsts = range(0, count, self.batch_size)
+        return [slice(first, min(first + self.batch_size, count)) for first in firsts]
+
+    def noise(self, batch: slice, stream: torch.Generator) -> Tensor:
+        """[K, N, latent] for the images of a batch."""
+        shape = self.draws, batch.stop - batch.start, self.model.architecture.latent_dim
+        return torch.randn(shape, device=stream.device, generator=stream)
+
+    def epoch(
+        self, pixels: Tensor, stream: torch.Generator, rates: Tensor, progress: Tensor
     ) -> Tensor:
+        terms = torch.zeros(2, len(pixels), device=pixels.device)
+        batches = tqdm(self.batches(len(pixels)), unit="step", leave=False, disable=None)
+        for step, batch in enumerate(batches):
+            noise = self.noise(batch, stream)
+            terms[:, batch] = self(pixels[batch], noise, rates[step], progress[step])
+        return terms
+
+    def __call__(
+        self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
+    ) -> Tensor:
+        """One step. The learning rate and the progress have no dimensions. → [2, N]."""
         self.optimizer.zero_grad()
         x = self.model.scaled(pixels)
         value, *terms = loss(self.model, x, noise, progress, **self.options)

@@ -1,0 +1,147 @@
+"""Checks and measures a GPU: `python -m benchmarks.gpu`, in at most four minutes, without DVC and,
+if MNIST is in the cache, without a network.
+
+It compares a step with double precision on the processor, and the bits of two trainings and of one
+that was killed; it measures steps and stages. It prints Markdown, and writes it to docs/gpu/, in a
+file with the GPU's name. The folder is not there yet: no GPU was at hand when this was written.
+"""
+
+import hashlib
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from ruamel.yaml import YAML
+
+from benchmarks.against import stage
+from benchmarks.ours import changed, new_run, preset
+from pipeline.params import Params
+from vae.images import Images, load_images
+from vae.model.objectives import loss
+from vae.training.loop import train_epoch
+from vae.training.steps import Plain
+
+STEPS = {"original": 60, "stochastic-30": 20}  # of a measured epoch
+DEVICES = [f"{section}.device=cuda" for section in ("train", "evaluate", "sample")]
+
+
+def error_against_double(params: Params, images: Images) -> float:
+    """The relative error of a batch's gradient on the GPU."""
+    gradients, noise = [], torch.randn(1, 32, params.model.latent_dim)
+    for device, precision in ("cpu", torch.float64), ("cuda", torch.float32):
+        model = new_run(params, images).model.to(device, precision)
+        x = model.scaled(images.pixels[:32].to(device)).to(precision)
+        progress = torch.zeros((), device=device)
+        loss(model, x, noise.to(device, precision), progress)[0].backward()
+        its = [p.grad.flatten() for p in model.parameters() if p.grad is not None]
+        gradients.append(torch.cat(its).cpu().double())
+    return ((gradients[1] - gradients[0]).norm() / gradients[0].norm()).item()
+
+
+def step_times(params: Params, images: Images, steps: int) -> Iterator[tuple[str, float, float]]:
+    """How a step is computed, its microseconds, and the most memory in MiB."""
+    pixels = images.pixels[: steps * params.train.batch_size].cuda()
+    on_gpu = Images(pixels, images.labels, *list(vars(images).values())[2:])
+    for name in "plainly", "recorded":
+        torch.cuda.reset_peak_memory_stats()
+        run = new_run(params, on_gpu)
+        if name == "plainly":
+            run.step = Plain(run.model, run.optimizer, run.settings)
+        times = []
+        for epoch in range(1, 7):  # the first ones record
+            torch.cuda.synchronize()
+            began = time.perf_counter()
+            train_epoch(run, pixels, torch.Generator("cuda").manual_seed(epoch), epoch)
+            torch.cuda.synchronize()
+            times.append((time.perf_counter() - began) / steps)
+        yield name, 1e6 * statistics.median(times[2:]), torch.cuda.max_memory_allocated() / 2**20
+
+
+def digest(folder: Path) -> str:
+    return hashlib.sha256((folder / "models/vae.safetensors").read_bytes()).hexdigest()[:16]
+
+
+def choose(folder: Path, name: str, *changes: str) -> None:
+    params = preset(name, [*DEVICES, *changes]).model_dump()
+    YAML(typ="safe").dump(params, folder / "params.yaml")
+
+
+def killed_and_resumed(folder: Path) -> str:
+    """The digest of a training that was killed after its first epoch."""
+    command = [sys.executable, "-m", "stages.train"]
+    with subprocess.Popen(command, cwd=folder, stdout=subprocess.PIPE, text=True) as training:
+        assert training.stdout
+        next(line for line in training.stdout if re.match("epoch +1/", line))
+        training.kill()
+    stage("train", folder)
+    return digest(folder)
+
+
+def commit() -> str:
+    """The last one, or nothing where there is no Git."""
+    try:
+        command = ["git", "rev-parse", "--short", "HEAD"]
+        return "commit " + subprocess.run(command, capture_output=True, text=True).stdout.strip()
+    except FileNotFoundError:
+        return "no commit"
+
+
+def table(*names: str) -> str:
+    return f"| {' | '.join(names)} |\n{'| --- ' * len(names)}|"
+
+
+def lines() -> Iterator[str]:
+    yield f"# {torch.cuda.get_device_name()}\n"
+    versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
+    yield f"{versions}, {commit()}, by `python -m benchmarks.gpu`.\n"
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary, "project")
+        shutil.copytree(".", folder, ignore=shutil.ignore_patterns(".*", "cache"))
+        choose(folder, "original")
+        stage("prepare", folder)
+        images = load_images(folder / "data/train.safetensors")
+        error = error_against_double(preset("original", DEVICES), images)
+        yield f"A gradient's relative error beside double precision: {error:.1e}.\n"
+        yield table("a step of", "images", "computed", "µs", "MiB")
+        for name, steps in STEPS.items():
+            params = changed(preset(name, DEVICES), train={"grids": 0})
+            for how, micros, memory in step_times(params, images, steps):
+                size = params.train.batch_size
+                yield f"| `{name}` | {size} | {how} | {micros:,.0f} | {memory:,.0f} |"
+
+        choose(folder, "original", "train.epochs=3")
+        digests = []
+        for _ in range(2):
+            stage("train", folder)
+            digests.append(digest(folder))
+        digests.append(killed_and_resumed(folder))
+        yield f"\nThree epochs twice, and killed and resumed: {', '.join(digests)}.\n"
+        yield table("stage", "seconds")
+        choose(folder, "original")
+        for name in "train", "evaluate", "sample":
+            yield f"| `{name}`, defaults | {stage(name, folder):.1f} |"
+        choose(folder, "original", "evaluate.importance_samples=5000")
+        yield f"| `evaluate`, 5,000 draws | {stage('evaluate', folder):.1f} |"
+
+
+def main() -> None:
+    if not torch.cuda.is_available():
+        sys.exit("error: there is no GPU here that torch can use.\nRun this on a machine with one")
+    page = []
+    for line in lines():
+        print(line, flush=True)
+        page.append(line)
+    path = Path("docs/gpu", f"{torch.cuda.get_device_name().replace(' ', '-')}.md")
+    path.parent.mkdir(exist_ok=True)
+    path.write_text("\n".join(page) + "\n")
+
+
+if __name__ == "__main__":
+    main()
