@@ -21,7 +21,7 @@ from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 from vae.model.architecture import Architecture
 from vae.model.densities import Density
 from vae.model.likelihoods import Likelihood
-from vae.numerics import govern, log_add_exp
+from vae.numerics import govern, log_add_exp, share_processors
 
 
 class VAE(nn.Module):
@@ -63,6 +63,7 @@ class VAE(nn.Module):
         return x.view(*z.shape[:-1], *x.shape[1:])
 
     def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
+        share_processors()
         if self.precision == torch.float32:
             return network(inputs)
         with torch.autocast(inputs.device.type, self.precision):

@@ -53,16 +53,14 @@ def start(device: torch.device, portable: bool) -> None:
 
 
 def govern(network: nn.Module) -> None:
-    """Has every linear layer in the network, torch's own too, multiply as `products.linear` does,
-    and the network take its share of the processors before it runs.
-    """
+    """Has all linear layers in the network, torch's own too, multiply as `products.linear` does."""
     for module in network.modules():
         if type(module) is nn.Linear:
             module.__class__ = Linear
-    network.register_forward_pre_hook(_adapt_threads)
 
 
-def _adapt_threads(*_: object) -> None:
+def share_processors() -> None:
+    """Takes as many threads as are free now. To be called before much is computed."""
     if _share is not None:
         _share.adapt()
 
