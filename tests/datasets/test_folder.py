@@ -117,7 +117,7 @@ def test_three_pictures_are_enough(stages, tmp_path):
         Image.new("L", (8, 8), 80 * index).save(tmp_path / f"three/{index}.png")
     stages.project.choose(
         f"prepare.dataset=folder prepare.folder={tmp_path}/three prepare.binarization=none "
-        f"prepare.validation_size=1 train.epochs=1 model.likelihood=logistic"
+        f"prepare.validation_size=1 prepare.image_size=8 train.epochs=1 model.likelihood=logistic"
     )
     metrics = stages.measure()
     assert metrics["bits_per_dimension"] > 0

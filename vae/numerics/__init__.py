@@ -1,6 +1,7 @@
 """Arithmetic whose bits do not depend on the machine, and what it takes to have it.
 
-The model and its objectives call these functions and say nothing of processors or threads.
+The model and its objectives call these functions. One line of the model asks for its share of the
+processors; otherwise they say nothing of processors or threads.
 """
 
 from vae.numerics.functions import (
