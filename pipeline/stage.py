@@ -3,12 +3,14 @@
 When something is wrong, it ends in one or two lines and a non-zero exit code.
 """
 
+import contextlib
 import io
 import os
 import re
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, TextIO
 
 import torch
@@ -91,17 +93,47 @@ def run(main: Callable[[], None]) -> None:
         sys.exit(f"error: {what}")
 
 
-def run_stage(name: str, main: Callable[[Inputs], None]) -> None:
-    """Runs a stage's `main` as `run` does, and fails if an input changes while it runs.
+@contextlib.contextmanager
+def alone(name: str) -> Iterator[None]:
+    """Holds the stage of this name in this workspace; its lock file says which process does.
+
+    The system frees the lock when the process ends in any way. Where there is no `fcntl`, or no
+    folder of DVC's that can be written, nothing is held.
+    Raises UserError if another process holds it.
+    """
+    with contextlib.ExitStack() as held:
+        with contextlib.suppress(ImportError, OSError):
+            import fcntl
+
+            path = Path(".dvc", "tmp", f"{name}.running")
+            lock = held.enter_context(open(path, "a+", encoding="utf-8"))
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                lock.seek(0)
+                holder = lock.read()
+                raise UserError(
+                    f"the stage {name} already runs in this folder, as process {holder}.\n"
+                    f"Wait for its end, or stop it: kill {holder}"
+                ) from None
+            lock.truncate(0)
+            print(os.getpid(), end="", file=lock, flush=True)
+        yield
+
+
+def run_stage(name: str, main: Callable[[Inputs], None], launched: bool = False) -> None:
+    """Runs a stage's `main` as `run` does, and fails if an input changes while it runs, or if the
+    stage runs here already, unless it was `launched` as one of several processes.
 
     `main` may check earlier, where it would throw away something that the next run can use.
     """
 
     def checked() -> None:
         load_params()  # what is no table of parameters is refused before anything reads it
-        inputs = Inputs(name)
-        main(inputs)
-        inputs.check()
+        with contextlib.nullcontext() if launched else alone(name):
+            inputs = Inputs(name)
+            main(inputs)
+            inputs.check()
 
     run(checked)
 

@@ -119,4 +119,4 @@ def train(params: Params, processes: Processes, device_name: str, inputs: Inputs
 
 
 if __name__ == "__main__":
-    run_stage("train", main)
+    run_stage("train", main, is_launched())

@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,11 @@ def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[s
         project.set(old, new)
     project.run("git", "init", "-q", "-b", "main")
     project.commit()
+
+
+def until(condition, seconds: float = 150):
+    """Waits until `condition` returns something true."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came"
+        time.sleep(0.02)

@@ -3,7 +3,6 @@
 import json
 import re
 import sys
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -44,14 +43,6 @@ class Shared:
                 if process.readlink().is_relative_to(self.folder):
                     found.append(process)
         return found
-
-
-def until(condition, seconds: float = 150):
-    """Waits until `condition` returns something true."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came"
-        time.sleep(0.02)
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import subprocess
 
 import pytest
 
-from tests.sweeps.conftest import until
+from tests.project import until
 
 pytest.importorskip("distributed", reason="needs: pip install -e '.[sweep]'")
 

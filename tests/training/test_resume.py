@@ -134,18 +134,19 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
 
 
 @pytest.mark.slow
-def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(project):
-    """Two queued experiments may differ only in how they evaluate."""
+def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(project, tmp_path):
+    """Two queued experiments, each in a copy of its own, may differ only in how they evaluate."""
     before = project.outputs("train")
-    command = ["python", "-m", "stages.train"]
+    copies = [project.copied(tmp_path / name) for name in ("one", "other")]
     both = [
         subprocess.Popen(
-            command, cwd=project.folder, env=project.env, stderr=subprocess.PIPE, text=True
+            ["python", "-m", "stages.train"], cwd=copy.folder, stderr=subprocess.PIPE, text=True,
+            env=copy.env | {"DVC_ROOT": str(project.folder)},
         )
-        for _ in range(2)
-    ]
-    for process in both:
+        for copy in copies
+    ]  # fmt: skip
+    for process, copy in zip(both, copies, strict=True):
         assert process.communicate()[1] == ""
         assert process.returncode == 0
-    assert project.outputs("train") == before
+        assert copy.outputs("train") == before
     assert not list((project.folder / ".checkpoints").iterdir())
