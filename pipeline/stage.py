@@ -85,7 +85,7 @@ def run(main: Callable[[], None]) -> None:
             raise
         sys.exit(
             f"error: not enough memory ({' '.join(reason.split())[:150]}).\n"
-            f"Use a smaller model.hidden_dims or train.batch_size, or a machine that has more"
+            f"Use a smaller network or train.batch_size, or a machine or GPU that has more"
         )
     except OSError as error:
         # A full disk, a read-only folder, a file that is a folder: the system's words name it.

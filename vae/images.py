@@ -13,7 +13,7 @@ from vae.errors import UserError
 from vae.files import digest, load_tensors, save_tensors
 
 BLOCK = 500  # images at a time, where they all are gone through
-ON_GPU = 40_000_000  # numbers of a decoder's outputs: 160 MB
+ON_GPU = 8_000_000  # numbers of decoders' outputs; `stochastic-30` then takes 3.5 GB to evaluate
 
 
 def binarize(intensities: Tensor, generator: torch.Generator) -> Tensor:

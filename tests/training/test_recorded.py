@@ -1,5 +1,6 @@
 """A recorded step is the plain step, bit for bit. Without a GPU, its parts run without a graph."""
 
+from functools import partial
 from itertools import cycle, product
 
 import pytest
@@ -8,17 +9,17 @@ import torch
 from tests.models import new_run, prepared
 from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 from vae.training.loop import train_epoch
-from vae.training.recorded import WARM_UP, Recorded
+from vae.training.recorded import COMPILED_FROM, WARM_UP, Recorded
 from vae.training.steps import Plain
 
 OBJECTIVES = [(1, "reparameterized"), (1, "stl"), (3, "reparameterized"), (3, "dreg")]
 KINDS = list(product(LIKELIHOODS, POSTERIORS, PRIORS, NETWORKS))[::5]  # each part of each kind
 
 
-def pair(model: dict, images, **settings):
+def pair(model: dict, images, steps: int = 1, **settings):
     """Two equal runs, of which the second records its steps."""
     plain, recorded = (new_run(images, model, **settings) for _ in range(2))
-    recorded.step = Recorded(recorded.model, recorded.optimizer, recorded.settings)
+    recorded.step = Recorded(recorded.model, recorded.optimizer, recorded.settings, steps)
     return plain, recorded
 
 
@@ -56,6 +57,25 @@ def test_recorded_steps_are_the_plain_ones(recordings, kind, objective):
     plain, recorded = pair(parts, images, batch_size=4, epochs=5, weight_decay=0.1, **options)
     assert_same_epochs(plain, recorded, images.pixels, range(1, WARM_UP + 2))
     assert recordings == [4, 2]  # the smaller last batch has its fourth step in the fourth epoch
+
+
+@pytest.mark.parametrize(
+    ("model", "options"),
+    [
+        ({"posterior": "flow", "prior": "mixture"}, {"gradient": "stl"}),
+        ({"posterior": "gaussian"}, {"gradient": "dreg", "importance_samples": 3}),
+    ],
+    ids=["flow", "dreg"],
+)
+def test_a_long_training_compiles_its_loss_into_one_graph(recordings, monkeypatch, model, options):
+    """Without the compiler's own kernels, which no processor shares with a GPU."""
+    compile_ = partial(torch.compile, backend="aot_eager", fullgraph=True)
+    monkeypatch.setattr("torch.compile", compile_)
+    images = prepared(10)
+    plain, recorded = pair(model, images, steps=COMPILED_FROM, batch_size=4, epochs=2, **options)
+    assert recorded.step.loss is not plain.step.loss
+    with torch._dynamo.config.patch(suppress_errors=False):
+        assert_same_epochs(plain, recorded, images.pixels, [1, 2])
 
 
 def test_a_run_is_resumed_while_and_before_its_steps_are_recorded(recordings):

@@ -1,5 +1,6 @@
 """A training run: the model and everything else that its next epochs depend on."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -60,7 +61,8 @@ class Run:
         optimizer = AdamW(model, settings.weight_decay)
         step: Step = Plain(model, optimizer, settings)
         if train.pixels.device.type == "cuda":
-            step = Recorded(model, optimizer, settings)
+            epoch = math.ceil(len(train.pixels) / settings.batch_size)
+            step = Recorded(model, optimizer, settings, settings.epochs * epoch)
         if settings.shards > 1:
             step = Sharded(model, optimizer, settings, processes)
         empty = torch.zeros(GRID, *train.shape, dtype=torch.uint8)

@@ -1,6 +1,6 @@
 """How a step of training is computed. The loop says what an epoch is, and knows none of this."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pkgutil import resolve_name
 from typing import Protocol
 
@@ -33,6 +33,7 @@ class Plain:
     def __init__(self, model: VAE, optimizer: AdamW, settings: Settings):
         self.model, self.optimizer = model, optimizer
         self.batch_size, self.draws = settings.batch_size, settings.importance_samples
+        self.loss: Callable[..., tuple[Tensor, ...]] = loss
         self.options = {
             "objective": resolve_name(OBJECTIVES[settings.objective]),
             "kl_weight": settings.kl_weight,
@@ -64,7 +65,7 @@ class Plain:
         """One step. The learning rate and the progress have no dimensions. → [2, N]."""
         self.optimizer.zero_grad()
         x = self.model.scaled(pixels)
-        value, *terms = loss(self.model, x, noise, progress, **self.options)
+        value, *terms = self.loss(self.model, x, noise, progress, **self.options)
         value.backward()
         self.optimizer.step(learning_rate)
         return torch.stack(terms)
