@@ -63,7 +63,7 @@ def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
         vae, x = run.model, run.model.scaled(pixels)
         for draws, gradient in OBJECTIVES:
             noises = noise.expand(draws, -1, -1)
-            value, *terms = loss(vae, x, noises, torch.tensor(0.5), gradient=gradient)
+            value, terms = loss(vae, x, noises, torch.tensor(0.5), gradient=gradient)
             assert {tensor.device.type for tensor in (value, *terms)} == {"cuda"}
         assert elbo_at_rest(vae, pixels, noise[0])[0].device.type == "cuda"
         assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"

@@ -69,7 +69,7 @@ def test_the_loss_is_minus_the_bound_of_its_draws(network, prior, posterior, dra
     expected = -((log_likelihood + log_ratio).logsumexp(0) - math.log(draws)).mean()
     expected.backward()
     gradient_of_torch = gradient(model)
-    value, reconstruction, kl = loss(model, x, noise, START)
+    value, (reconstruction, kl) = loss(model, x, noise, START)
     value.backward()
     torch.testing.assert_close(value, expected)
     torch.testing.assert_close(gradient(model), gradient_of_torch, rtol=1e-8, atol=1e-11)
@@ -198,8 +198,8 @@ def test_an_objective_sees_the_kl_of_dimensions_its_weight_and_the_progress():
 
     model, x, noise = small_vae(), random_images(5), torch.randn(1, 5, 3, dtype=double)
     for progress in 0.0, 0.25:
-        value, *terms = loss(model, x, noise, torch.tensor(progress), weighted, kl_weight=3)
+        value, terms = loss(model, x, noise, torch.tensor(progress), weighted, kl_weight=3)
         torch.testing.assert_close(value, (progress * 3 * terms[1] - terms[0]).mean())
-        value, *same = loss(model, x, noise, START, kl_weight=progress)
+        value, same = loss(model, x, noise, START, kl_weight=progress)
         torch.testing.assert_close(value, (progress * terms[1] - terms[0]).mean())
         torch.testing.assert_close(same, terms)

@@ -44,7 +44,7 @@ def test_a_gradient_in_bfloat16_is_float32s_but_for_its_rounding(network):
     x, noise, gradients = random_images(200).float(), torch.randn(1, 200, 3), []
     for precision in "float32", "bfloat16":
         model = new_run(prepared(2), {"network": network}, precision=precision).model
-        value, reconstruction, _ = loss(model, x, noise, torch.tensor(0.0), gradient="stl")
+        value, (reconstruction, _) = loss(model, x, noise, torch.tensor(0.0), gradient="stl")
         value.backward()
         assert reconstruction.dtype == torch.float32
         gradients.append(torch.cat([p.grad.flatten() for p in model.parameters()]))

@@ -8,6 +8,7 @@ several. Training takes the gradient by `loss(...).backward()`. Evaluation measu
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from vae.model.densities import Density
@@ -55,9 +56,9 @@ def loss(
     objective: Objective = bound,
     kl_weight: float = 1.0,
     gradient: str = "reparameterized",
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor]:
     """→ minus the objective, averaged over the images; and reconstruction and KL, averaged over the
-    draws, [N] each and without kl_weight.
+    draws, [2, N], without kl_weight and without a gradient.
 
     x [N, C, H, W]; noise [K, N, latent] is N(0, 1) and independent throughout. kl_weight has to be
     1 if K > 1. `gradient` names the estimator of the encoder's gradient. All have the same mean:
@@ -76,4 +77,4 @@ def loss(
         weights = softmax((reconstruction - kl).detach()).unsqueeze(-1)
         z.register_hook(lambda grad_z: grad_z * weights)
     value = objective(Terms(model, x, q, z, reconstruction, kl, kl_weight, progress))
-    return -value.mean(), reconstruction.detach().mean(0), kl.detach().mean(0)
+    return -value.mean(), torch.stack([reconstruction.detach(), kl.detach()]).mean(1)

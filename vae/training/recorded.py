@@ -61,7 +61,7 @@ class Recorded(Plain):
         for buffer, its in zip(self.inputs[size], values, strict=True):
             buffer.copy_(its)
         self.replay[size]()
-        return self.terms[size]
+        return self.terms[size].clone()
 
     def record(self, size: int) -> None:
         """Records a step, without taking it. Raises RuntimeError if that cannot be done."""

@@ -113,10 +113,10 @@ class Sharded(Plain):
             # An empty shard takes an image with weight zero: torch's pixel shuffle fails without.
             rows = part if count else slice(0, 1)
             self.optimizer.zero_grad()
-            value, *terms = loss(self.model, x[rows], noise[:, rows], progress, **self.options)
+            value, terms = loss(self.model, x[rows], noise[:, rows], progress, **self.options)
             value.backward(value.new_tensor(count / len(x)))
             of_batch = x.new_zeros(2, len(x))
-            of_batch[:, part] = torch.stack(terms)[:, :count]
+            of_batch[:, part] = terms[:, :count]
             used = [p for p in self.model.parameters() if p.grad is not None]
             gradients = [p.grad.flatten() for p in used if p.grad is not None]
             results.append(torch.cat([*gradients, of_batch.flatten()]))

@@ -1,6 +1,6 @@
 """How a step of training is computed. The loop says what an epoch is, and knows none of this."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pkgutil import resolve_name
 from typing import Protocol
 
@@ -33,31 +33,23 @@ class Plain:
     def __init__(self, model: VAE, optimizer: AdamW, settings: Settings):
         self.model, self.optimizer = model, optimizer
         self.batch_size, self.draws = settings.batch_size, settings.importance_samples
-        self.loss: Callable[..., tuple[Tensor, ...]] = loss
+        self.loss: Callable[..., tuple[Tensor, Tensor]] = loss
         self.options = {
             "objective": resolve_name(OBJECTIVES[settings.objective]),
             "kl_weight": settings.kl_weight,
             "gradient": settings.gradient,
         }
 
-    def batches(self, count: int) -> Sequence[slice]:
-        firsts = range(0, count, self.batch_size)
-        return [slice(first, min(first + self.batch_size, count)) for first in firsts]
-
-    def noise(self, batch: slice, stream: torch.Generator) -> Tensor:
-        """[K, N, latent] for the images of a batch."""
-        shape = self.draws, batch.stop - batch.start, self.model.architecture.latent_dim
-        return torch.randn(shape, device=stream.device, generator=stream)
-
     def epoch(
         self, pixels: Tensor, stream: torch.Generator, rates: Tensor, progress: Tensor
     ) -> Tensor:
-        terms = torch.zeros(2, len(pixels), device=pixels.device)
-        batches = tqdm(self.batches(len(pixels)), unit="step", leave=False, disable=None)
-        for step, batch in enumerate(batches):
-            noise = self.noise(batch, stream)
-            terms[:, batch] = self(pixels[batch], noise, rates[step], progress[step])
-        return terms
+        batches = tqdm(pixels.split(self.batch_size), unit="step", leave=False, disable=None)
+        terms = []
+        for batch, rate, done in zip(batches, rates.unbind(), progress.unbind(), strict=True):
+            shape = self.draws, len(batch), self.model.architecture.latent_dim
+            noise = torch.randn(shape, device=stream.device, generator=stream)
+            terms.append(self(batch, noise, rate, done))
+        return torch.cat(terms, 1)
 
     def __call__(
         self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
@@ -65,7 +57,7 @@ class Plain:
         """One step. The learning rate and the progress have no dimensions. → [2, N]."""
         self.optimizer.zero_grad()
         x = self.model.scaled(pixels)
-        value, *terms = self.loss(self.model, x, noise, progress, **self.options)
+        value, terms = self.loss(self.model, x, noise, progress, **self.options)
         value.backward()
         self.optimizer.step(learning_rate)
-        return torch.stack(terms)
+        return terms
