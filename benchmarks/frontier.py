@@ -25,6 +25,7 @@ import tempfile
 from pathlib import Path
 
 import matplotlib.pyplot as plt
+import torch
 from ruamel.yaml import YAML
 
 from benchmarks.against import stage
@@ -56,7 +57,7 @@ def run(name: str, seed: int, alone: bool, changes: list[str]) -> dict:
             "preset": name,
             "seed": seed,
             "parameters": [f"{key}={value}" for key, value in settings(name, changes).items()],
-            "processor": processor(),
+            "processor": processor(params["train"]["device"]),
             "alone": alone,
             "training_seconds": round(training),
             "evaluation_seconds": round(evaluation),
@@ -65,7 +66,9 @@ def run(name: str, seed: int, alone: bool, changes: list[str]) -> dict:
         }
 
 
-def processor() -> str:
+def processor(device: str) -> str:
+    if device != "cpu" and torch.cuda.is_available():
+        return torch.cuda.get_device_name()
     info = Path("/proc/cpuinfo")  # of Linux
     named = re.search(r"model name\s*: (.+)", info.read_text() if info.exists() else "")
     return f"{os.cpu_count()} x {named[1] if named else platform.processor()}"
