@@ -1,8 +1,8 @@
 """What `stages` does before anything else: it binds the stage to the DVC that started it, refuses a
-Python without the project's packages, and notes the code as it is.
+Python without the project's packages, and notes the code that Python loads.
 
-torch takes seconds to import. Without the note, an edit in these seconds to a file that Python has
-already read would be recorded as what ran.
+What DVC records has to be what ran. The files may change between their loading and the end of a
+stage, and Python's own cache of compiled code takes a file of the same size and time for the same.
 """
 
 import contextlib
@@ -12,11 +12,32 @@ import select
 import signal
 import sys
 import threading
+from importlib.machinery import FileFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
+from types import CodeType
 
 NEEDED = "torch", "pydantic", "safetensors"
+ROOT = Path(__file__).absolute().parent.parent
 CODE = "stages", "pipeline", "datasets", "vae"  # the rooms that stages are made of
+LOADED: dict[Path, str] = {}  # the digest of each file of them that Python has loaded
+
+
+class Noting(SourceFileLoader):
+    """Compiles the file as it is now, and notes its digest."""
+
+    def get_code(self, fullname: str) -> CodeType:
+        content = self.get_data(self.path)
+        LOADED[Path(self.path).absolute()] = hashlib.sha256(content).hexdigest()
+        return self.source_to_code(content, self.path)
+
+
+def find_noted(folder: str) -> FileFinder:
+    """Python's hook for a folder of modules: only those of the project's code."""
+    path = Path(folder).absolute()
+    if path == ROOT or any(path.is_relative_to(ROOT / room) for room in CODE):
+        return FileFinder(folder, (Noting, [".py"]))
+    raise ImportError
 
 
 def end_with_dvc() -> None:
@@ -45,11 +66,9 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
         f"Activate the environment (. .venv/bin/activate), or run: make repro"
     )
 
-
-def sha256(path: str | Path) -> str:
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
-
-
-AT_START = {  # by absolute path
-    path.absolute(): sha256(path) for room in CODE for path in Path(room).rglob("*.py")
-}
+for module in [its for name, its in sys.modules.items() if name.partition(".")[0] in CODE]:
+    if module.__file__:  # loaded before this line
+        its = Path(module.__file__).absolute()
+        LOADED[its] = hashlib.sha256(its.read_bytes()).hexdigest()
+sys.path_hooks.insert(0, find_noted)
+sys.path_importer_cache.clear()  # of finders that were there before

@@ -4,9 +4,10 @@ DVC reads parameters, data and code after a stage has run. If somebody edited th
 would record the new ones for outputs that were made from the old ones.
 """
 
+import hashlib
 from pathlib import Path
 
-from pipeline.begin import AT_START, CODE, sha256
+from pipeline.begin import CODE, LOADED
 from pipeline.params import load_yaml
 from vae.errors import UserError
 
@@ -20,8 +21,6 @@ class Inputs:
     def __init__(self, stage: str):
         self.stage = stage
         self.before = self._now()
-        for name in self.before:
-            self.before[name] = AT_START.get(Path(name).absolute(), self.before[name])
 
     def _now(self) -> dict[str, object]:
         """Each parameter's value, and each file's digest, by name."""
@@ -29,11 +28,11 @@ class Inputs:
             return {}
         stage = load_yaml("dvc.yaml")["stages"][self.stage]
         params = load_yaml("params.yaml")
-        found: dict[str, object] = {
-            f"{section}.{name}": value
-            for section in stage["params"]
-            for name, value in (params.get(section) or {}).items()
-        }
+        found: dict[str, object] = {}
+        for section in stage["params"]:
+            its = params.get(section)
+            values = its.items() if isinstance(its, dict) else [("", its)]
+            found |= {f"{section}.{name}".rstrip("."): value for name, value in values}
         named = {f"${{{name}}}": str(value) for name, value in found.items()}  # in dvc.yaml
         for dependency in (Path(named.get(name, name)) for name in stage["deps"]):
             # As in .dvcignore: an editor's or a system's file in a folder of code is none of it.
@@ -41,14 +40,17 @@ class Inputs:
             inside = dependency.rglob(files) if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:
-                    found[str(path)] = sha256(path)
+                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
         return found
 
     def check(self) -> None:
-        """Raises UserError if anything is not as it was."""
+        """Raises UserError if anything is not as it was, or as Python has loaded it."""
         now = self._now()
-        known = sorted(set(now) | set(self.before))
-        changed = [name for name in known if now.get(name) != self.before.get(name)]
+        before = {
+            name: LOADED.get(Path(name).absolute(), value) for name, value in self.before.items()
+        }
+        known = sorted(set(now) | set(before))
+        changed = [name for name in known if now.get(name) != before.get(name)]
         if changed:
             names = ", ".join(changed[:3]) + (" and others" if len(changed) > 3 else "")
             raise UserError(

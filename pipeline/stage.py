@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, TextIO
 
 import torch
 
+from pipeline.begin import ROOT
 from pipeline.inputs import Inputs
 from pipeline.params import load_params
 from vae import numerics
@@ -129,6 +130,11 @@ def run_stage(name: str, main: Callable[[Inputs], None], launched: bool = False)
     """
 
     def checked() -> None:
+        if Path("dvc.yaml").exists() and Path("pipeline").exists() and not ROOT.samefile("."):
+            raise UserError(
+                f"the code that runs is that of {ROOT}, and not of this folder, {Path().absolute()}"
+                f".\nUnset PYTHONPATH and PYTHONSAFEPATH, and run it again"
+            )
         load_params()  # what is no table of parameters is refused before anything reads it
         with contextlib.nullcontext() if launched else alone(name):
             inputs = Inputs(name)

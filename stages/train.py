@@ -5,12 +5,12 @@ plots/training.csv each epoch, and pictures of digits to plots/epochs/.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 
 import torch
 
+from pipeline.begin import LOADED, ROOT
 from pipeline.inputs import Inputs
 from pipeline.params import Params, load_params
 from pipeline.stage import run_stage, start
@@ -25,15 +25,6 @@ from vae.training.shards import Processes, is_launched, launch, together
 
 DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")
-
-
-def loaded_modules() -> list[str]:
-    """The files of this project's code that Python has loaded."""
-    return sorted(
-        module.__file__
-        for name, module in sys.modules.items()
-        if name.partition(".")[0] in ("stages", "pipeline", "vae") and module.__file__
-    )
 
 
 def draw(run: Run, epoch: int) -> None:
@@ -60,8 +51,9 @@ def checkpoint_path(params: Params, device: torch.device) -> Path:
         "train": params.train.model_dump(),
         "device": device.type,
         "torch": torch.__version__,
+        "code": {str(path.relative_to(ROOT)): sha256 for path, sha256 in LOADED.items()},
     }
-    name = fingerprint(chosen, [*DATA, __file__, *loaded_modules()])
+    name = fingerprint(chosen, DATA)
     return Path(os.environ.get("DVC_ROOT", "."), ".checkpoints", f"{name}.safetensors")
 
 

@@ -1,6 +1,7 @@
 """Files that are edited while a stage runs are not recorded as its inputs."""
 
 import json
+import os
 
 import pytest
 
@@ -86,3 +87,51 @@ def test_a_file_that_python_cannot_import_is_no_code(stages):
     assert json.loads(project.dvc("status", "--json")).keys() == {
         "prepare", "train", "evaluate", "sample"
     }  # fmt: skip
+
+
+LOADED_AND_EDITED = """
+import pathlib
+import stages
+import vae.training.optimizer
+
+path = pathlib.Path("vae/training/optimizer.py")
+path.write_text(path.read_text().replace("beta2=0.999", "beta2=0.5"))
+"""
+
+
+def test_a_checkpoint_has_the_name_of_the_code_that_made_it(stages):
+    optimizer = "vae/training/optimizer.py"
+    done = stages.run("train", first=LOADED_AND_EDITED)
+    assert done["stderr"].startswith(f"error: {optimizer} changed while the stage train ran")
+    assert "going on" not in stages.succeed("train")
+    of_new_code = stages.project.outputs("train")
+    stages.project.run("git", "checkout", optimizer)
+    assert "going on after epoch 3 of 3" in stages.succeed("train")  # of the code that was loaded
+    assert stages.project.outputs("train") != of_new_code
+
+
+def test_code_that_python_compiled_from_an_older_file_of_the_same_size_and_time_does_not_run(
+    stages,
+):
+    project, file = stages.project, "vae/training/optimizer.py"
+    project.run("python", "-c", "import vae.training.optimizer")
+    path = project.folder / file
+    before, time = project.outputs("train"), path.stat().st_mtime_ns
+    project.set("beta2=0.999", "beta2=0.111", file)
+    os.utime(path, ns=(time, time))
+    assert "0.999" in project.run("python", "-c", SAY).stdout  # Python alone takes the old one
+    stages.succeed("train")
+    assert project.outputs("train") != before
+
+
+SAY = "import vae.training.optimizer as o; print(o.AdamW.step.__wrapped__.__code__.co_consts)"
+
+
+def test_a_stage_refuses_the_code_of_another_folder(project, tmp_path):
+    other = project.copied(tmp_path / "other")
+    env = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(other.folder)}
+    done = project.stage("train", check=False, **env)
+    assert done.returncode == 1
+    first, second = done.stderr.splitlines()
+    assert first.startswith(f"error: the code that runs is that of {other.folder}, and not of this")
+    assert second == "Unset PYTHONPATH and PYTHONSAFEPATH, and run it again"

@@ -18,7 +18,7 @@ Row = dict[str, float]  # of training.csv, by column
 
 
 def fingerprint(chosen: Mapping[str, object], files: Iterable[str | Path]) -> str:
-    """A digest of what was chosen, by name, and of the content of `files`, data and code."""
+    """A digest of what was chosen, by name, and of the content of `files`."""
     result = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
     for path in files:
         result.update(hashlib.sha256(Path(path).read_bytes()).digest())
