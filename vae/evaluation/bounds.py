@@ -43,9 +43,13 @@ class Bound:
         """[N], over the groups that are complete."""
         return self.total.cpu() / self.groups
 
-    def variance(self) -> Tensor:
-        """The variance of `mean` over other draws, [N], estimated from several groups."""
-        return (self.square.cpu() / self.groups - self.mean().square()) / (self.groups - 1)
+    def variance(self) -> float:
+        """The variance over other draws of the mean over the images, estimated from the groups, of
+        which there have to be several.
+        """
+        of_images = self.square.cpu() / self.groups - self.mean().square()
+        total = math.fsum(of_images.clamp(min=0).tolist())
+        return total / (self.groups - 1) / len(of_images) ** 2
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,7 @@ class Evaluation:
     reconstruction: Tensor  # mean of log p(x|z) over the draws
     kl: Tensor
     bounds: list[Bound]  # ascending in k; the last is of all draws, one group
+    parts: dict[int, Bound]  # of a half and a quarter of a single group's draws, by k
     effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
     posterior: Gaussian  # [N, latent]: mean and std of each dimension
 
@@ -68,18 +73,23 @@ class Evaluation:
     def spread(self, bound: Bound) -> float | None:
         """Standard deviation, over other draws, of the bound's mean over the images.
 
-        The logarithm of a mean of n weights has the variance 1/effective_samples − 1/n (delta
-        method), and n/k times that of k of them; of a bound with several groups it is seen in
-        their differences. Of a single draw nothing is known.
+        A bound of several groups shows it in their differences. That of a single group continues
+        the line, in logarithms, from a quarter of its draws to a half: the delta method's 1/k is
+        several times too small where few draws have most of the weight. Of fewer than four draws
+        it is that of half of them, and of a single draw nothing is known.
         """
-        if bound.draws == 1:
-            return None
         if bound.groups > 1:
             variance = bound.variance()
+        elif bound.k == 1:
+            return None
         else:
-            of_all = 1 / self.effective_samples - 1 / bound.draws
-            variance = of_all * (bound.draws / bound.k)
-        return round(math.sqrt(math.fsum(variance.clamp(min=0).tolist())) / len(variance), 4)
+            half, quarter = bound.k // 2, bound.k // 4
+            variance = self.parts[half].variance() * self.parts[half].groups
+            if quarter and variance:
+                before = self.parts[quarter].variance() * self.parts[quarter].groups
+                falls = min(1.0, max(quarter / half, variance / before))  # at most as 1/k
+                variance *= falls ** (math.log(bound.k / half) / math.log(half / quarter))
+        return round(math.sqrt(variance), 4)
 
 
 @torch.no_grad()
@@ -125,19 +135,21 @@ def evaluate(
         pairs = tqdm(pairs, desc="proposals", unit="block", leave=False, disable=None)
         proposals = [refined(model, x, q, proposal_steps, stream) for x, q in pairs]
     sizes = [k for k in REPORTED if k < importance_samples] + [importance_samples]
-    bounds = [Bound(k, len(pixels), sums) for k in sizes]
+    shares = {k // share for k in sizes if 2 * k > importance_samples for share in (2, 4)} - {0}
+    bounds, shared = ([Bound(k, len(pixels), sums) for k in its] for its in (sizes, shares))
     squares = Bound(importance_samples, len(pixels), sums)
     for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
         log_likelihood, kl_at_draw = draw(model.log_weights, proposals)
         weight = log_likelihood - kl_at_draw
-        for bound in bounds:
+        for bound in *bounds, *shared:
             bound.add(weight)
         squares.add(2 * weight)
     log_effective = 2 * bounds[-1].mean() - squares.mean() + math.log(importance_samples)
     moments = [q.moments(stream) for q in posteriors]
     parts = [(q.mean, q.std, q.log_std) for q in moments]
     posterior = Gaussian(*(torch.cat(its).cpu() for its in zip(*parts, strict=True)))
-    return Evaluation(reconstruction.cpu(), kl.cpu(), bounds, exp(log_effective), posterior)
+    by_k = {its.k: its for its in shared}
+    return Evaluation(reconstruction.cpu(), kl.cpu(), bounds, by_k, exp(log_effective), posterior)
 
 
 def units(posterior: Gaussian) -> list[dict[str, float]]:
