@@ -15,7 +15,7 @@ import threading
 from importlib.machinery import FileFinder, SourceFileLoader
 from importlib.util import find_spec
 from pathlib import Path
-from types import CodeType
+from types import CodeType, TracebackType
 
 NEEDED = "torch", "pydantic", "safetensors"
 ROOT = Path(__file__).absolute().parent.parent
@@ -38,6 +38,25 @@ def find_noted(folder: str) -> FileFinder:
     if path == ROOT or any(path.is_relative_to(ROOT / room) for room in CODE):
         return FileFinder(folder, (Noting, [".py"]))
     raise ImportError
+
+
+def explain(kind: type[BaseException], error: BaseException, where: TracebackType | None) -> None:
+    """Python's hook for what ends a program: a module that cannot be imported takes two lines."""
+    name = error.name or "" if isinstance(error, ImportError) else ""
+    if kind is ModuleNotFoundError and name.partition(".")[0] in CODE:
+        print(
+            f"error: there is no module {name} in {ROOT}.\n"
+            f"If its file is new, run git add: DVC's queue has only what Git knows",
+            file=sys.stderr,
+        )
+    elif isinstance(error, ImportError) and "torch" in f"{name} {error}":
+        print(
+            f"error: Python cannot load torch ({error}).\n"
+            f"Give it more memory (ulimit -v), or delete .venv and run: make repro",
+            file=sys.stderr,
+        )
+    else:
+        sys.__excepthook__(kind, error, where)
 
 
 def end_with_dvc() -> None:
@@ -66,6 +85,7 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
         f"Activate the environment (. .venv/bin/activate), or run: make repro"
     )
 
+sys.excepthook = explain
 for module in [its for name, its in sys.modules.items() if name.partition(".")[0] in CODE]:
     if module.__file__:  # loaded before this line
         its = Path(module.__file__).absolute()

@@ -26,3 +26,13 @@ class Averaging(Dropping):
 
     def encoder(self, shape, outputs):
         return super().encoder(shape, outputs).append(nn.BatchNorm1d(outputs))
+
+
+@dataclass(frozen=True)
+class Tied(Dropping):
+    """It uses a layer twice."""
+
+    def encoder(self, shape, outputs):
+        twice = nn.Linear(64, 64)
+        layers = nn.Linear(math.prod(shape), 64), twice, nn.ReLU(), twice, nn.Linear(64, outputs)
+        return nn.Sequential(nn.Flatten(), *layers)

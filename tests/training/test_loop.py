@@ -7,9 +7,11 @@ import pytest
 import torch
 
 from tests.models import new_run, prepared, random_images, small_vae
-from vae.errors import UserError
+from vae import VAE
+from vae.errors import Refusal, UserError
 from vae.model import NETWORKS
 from vae.model.objectives import loss
+from vae.training.checkpoint import Checkpoint
 from vae.training.loop import Diverged, check_sense, fit, train_epoch
 from vae.training.steps import Plain
 
@@ -136,3 +138,27 @@ def test_a_model_worse_than_a_guess_has_diverged():
     for at_rest in [(bad, good.abs()), (good, bad.abs()), (good * math.nan, good)]:
         with pytest.raises(Diverged, match="a guess at random for each pixel has -543"):
             check_sense(at_rest, 1.0, model)
+
+
+def test_a_network_that_uses_a_layer_twice_is_saved_and_resumed(monkeypatch, tmp_path):
+    monkeypatch.setitem(NETWORKS, "tied", "tests.training.networks:Tied")
+    images, checkpoint = prepared(20), Checkpoint(tmp_path / "checkpoint")
+    run, again = (new_run(images, {"network": "tied", "settings": {}}) for _ in range(2))
+    train_epoch(run, images.pixels, torch.Generator(), 1)
+    checkpoint.save(run.state(), [])
+    again.restore(*checkpoint.read())
+    for its in run, again:
+        train_epoch(its, images.pixels, torch.Generator(), 1)
+    run.model.save(tmp_path / "model")
+    loaded = VAE.load(tmp_path / "model")
+    for name, value in run.model.state_dict().items():
+        assert torch.equal(again.model.state_dict()[name], value)
+        assert torch.equal(loaded.state_dict()[name], value)
+
+
+def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "averaging", "tests.training.networks:Averaging")
+    model = {"network": "averaging", "settings": {}}
+    with pytest.raises(Refusal, match=r"batch_size = 4 leaves one of 21 images for the last"):
+        new_run(prepared(21), model, batch_size=4)
+    new_run(prepared(22), model, batch_size=4)

@@ -55,6 +55,12 @@ class Run:
                 f"{model.likelihood.levels} levels, and these have {train.levels} "
                 f"(binarization: {train.binarization})"
             )
+        if len(train.pixels) % settings.batch_size == 1 and any(True for _ in model.buffers()):
+            raise Refusal(
+                f"train.batch_size = {settings.batch_size} leaves one of {len(train.pixels)} "
+                f"images for the last batch, and model.network = {architecture.network!r} keeps averages "
+                f"of batches (BatchNorm); set train.batch_size to another number"
+            )
         if settings.decoder_bias == "log_odds":
             set_pixel_biases(model, train)
         model.to(train.pixels.device)
