@@ -58,8 +58,8 @@ class Run:
         if len(train.pixels) % settings.batch_size == 1 and any(True for _ in model.buffers()):
             raise Refusal(
                 f"train.batch_size = {settings.batch_size} leaves one of {len(train.pixels)} "
-                f"images for the last batch, and model.network = {architecture.network!r} keeps averages "
-                f"of batches (BatchNorm); set train.batch_size to another number"
+                f"images for the last batch, and model.network = {architecture.network!r} keeps "
+                f"averages of batches (BatchNorm); set train.batch_size to another number"
             )
         if settings.decoder_bias == "log_odds":
             set_pixel_biases(model, train)
