@@ -82,7 +82,8 @@ class Logistic(Likelihood):
         """Logits of weights, locations, log scales: [components, ..., N, C, H, W] each."""
         shape = 3, self.components, -1
         weights, locations, log_scales = outputs.unflatten(-3, shape).movedim((-5, -4), (0, 1))
-        middles = (torch.arange(self.components, device=outputs.device) + 0.5) / self.components
+        parts = torch.arange(self.components, device=outputs.device, dtype=outputs.dtype)
+        middles = (parts + 0.5) / self.components
         locations = locations + middles.view(-1, *[1] * (locations.ndim - 1))
         return weights, locations, (log_scales + self.FIRST).clamp(*self.LOG_SCALES)
 
