@@ -16,6 +16,7 @@ from report.differences import File, metrics_table
 from report.experiments import commit
 from report.git import git, in_repository
 from report.markdown import cell, code, table
+from report.record import mixture
 from vae.errors import UserError
 
 MARKER = "<!-- python -m report.changes -->"  # by which the workflow finds its comment again
@@ -29,6 +30,7 @@ def main() -> None:
     metrics, params = _compare(arguments.base, base)
     sections = [
         f"{MARKER}\n## Results: from {base[:7]} to {commit().removeprefix('commit ')}",
+        *filter(None, [mixture()]),
         f"### Metrics\n\n{metrics_table(metrics)}",
         f"### Parameters\n\n{_params(params)}",
         f"### Pictures\n\n{_pictures(base, arguments.images)}",

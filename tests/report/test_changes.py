@@ -111,6 +111,12 @@ def test_a_folder_of_a_larger_repository_is_compared_and_its_pictures_linked(pro
     assert "| <code>sample&#46;columns</code> | 4 | 8 |" in text
 
 
+def test_a_line_says_that_the_metrics_are_not_of_the_parameters(project, changes):
+    project.set("kl_weight: 5.0", "kl_weight: 1.5")
+    (line,) = (line for line in changes("HEAD").splitlines() if "not everything" in line.lower())
+    assert "records something else for <code>train&#46;kl&#95;weight</code>;" in line
+
+
 def test_results_that_cannot_be_compared_are_labelled(project, changes):
     measure(project, elbo=-1.0, log_likelihood=-1.0, importance_samples=9)
     text = changes("HEAD")
