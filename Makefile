@@ -42,7 +42,7 @@ $(INSTALLED): requirements.txt constraints.txt
 
 # DVC refuses to work outside a Git repository unless told so, and then has no experiments.
 with-or-without-git: $(INSTALLED)
-	@if [ ! -e .git ]; then \
+	@if [ ! -e .git ] && ! git rev-parse --git-dir >/dev/null 2>&1; then \
 	    $(BIN)/dvc config --local core.no_scm true; \
 	    echo "No Git repository here: the pipeline runs, but experiments (dvc exp) need Git."; \
 	elif grep -qs no_scm .dvc/config.local; then \

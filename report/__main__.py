@@ -12,6 +12,7 @@ from report.experiments import commit, comparable, compared, differences
 from report.explorer import explorer
 from report.page import render
 from report.program import CannotRun
+from report.record import mixture
 from report.results import PICTURES, load_metrics, load_pictures, load_table
 from vae.errors import UserError
 from vae.files import write_atomically
@@ -60,6 +61,7 @@ def main() -> None:
         dataset=model.dataset,
         binarization=model.binarization,
         commit=commit(),
+        mixture=mixture(),
         metrics=metrics,
         pictures=pictures,
         named_pictures=PICTURES,

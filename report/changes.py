@@ -14,8 +14,9 @@ from dvc.repo import Repo
 from pipeline.stage import run
 from report.differences import File, metrics_table
 from report.experiments import commit
-from report.git import git
+from report.git import git, in_repository
 from report.markdown import cell, code, table
+from report.record import mixture
 from vae.errors import UserError
 
 MARKER = "<!-- python -m report.changes -->"  # by which the workflow finds its comment again
@@ -29,6 +30,7 @@ def main() -> None:
     metrics, params = _compare(arguments.base, base)
     sections = [
         f"{MARKER}\n## Results: from {base[:7]} to {commit().removeprefix('commit ')}",
+        *filter(None, [mixture()]),
         f"### Metrics\n\n{metrics_table(metrics)}",
         f"### Parameters\n\n{_params(params)}",
         f"### Pictures\n\n{_pictures(base, arguments.images)}",
@@ -58,10 +60,10 @@ def _url(text: str) -> str:
 
 def _resolve(name: str) -> str:
     """The commit of that name. Raises UserError if there is no such commit or no repository."""
-    if not Path(".git").exists():
+    if not in_repository():
         raise UserError(
             "there is no Git repository here, and so no commit to compare with.\n"
-            "Run this in the root folder of a clone"
+            "Run this in the project's folder of a clone"
         )
     try:
         return git("rev-parse", "--verify", f"{name}^{{commit}}")

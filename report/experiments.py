@@ -3,13 +3,12 @@
 import math
 import re
 from dataclasses import dataclass
-from pathlib import Path
 
 import dvc.api
 from dvc.exceptions import DvcException
 
 from report.differences import is_beyond
-from report.git import git
+from report.git import git, in_repository
 from report.results import METRICS
 from vae.errors import UserError
 
@@ -26,12 +25,12 @@ class Experiment:
 
 
 def commit() -> str:
-    """The Git commit, and whether the workspace differs from it."""
+    """The Git commit, and whether the project differs from it."""
     head = _head()
     if head is None:
         return "no Git commit"
     name = git("rev-parse", "--short", head)
-    changed = git("status", "--porcelain", "--untracked-files=no")
+    changed = git("status", "--porcelain", "--untracked-files=no", "--", ".")
     return f"commit {name}, with uncommitted changes" if changed else f"commit {name}"
 
 
@@ -115,10 +114,13 @@ def _words(value: float | str) -> str:
 
 
 def _head() -> str | None:
-    """The present commit; None outside a repository, and before its first commit."""
-    if not Path(".git").exists():
+    """The present commit; None outside a repository, and if the commit has no dvc.yaml here: before
+    the first commit, or in a folder that the repository around it does not keep.
+    """
+    if not in_repository():
         return None
-    return git("rev-parse", "--verify", "--quiet", "HEAD", exits=(0, 1)) or None
+    kept = git("rev-parse", "--verify", "--quiet", "HEAD:./dvc.yaml", exits=(0, 1))
+    return git("rev-parse", "HEAD") if kept else None
 
 
 def _baselines(head: str) -> list[str]:

@@ -20,7 +20,8 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
     turns its outputs into the mean image; `draws` [DRAWS, latent] of the model's prior; `classes`,
     by label, the posterior's center [latent] of the first test image of that class. The last two
     are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
-    the sliders end. Raises CannotRun if the page cannot run the decoder or the likelihood.
+    the sliders end. Raises CannotRun if the page cannot run the decoder or the likelihood, or if
+    the encoder takes more than images.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():
@@ -30,7 +31,11 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         pixels = test.drawn(generator("cpu", seed, "test pixels"))
         labels = test.labels.tolist()
         first = {label: labels.index(label) for label in sorted(set(labels))}
-        means = model.encode(pixels[list(first.values())]).center
+        try:
+            means = model.encode(pixels[list(first.values())]).center
+        except Exception as error:  # whatever the network's own code raises
+            reason = " ".join(str(error).split())[:200]
+            raise CannotRun(f"its encoder does not take images alone ({reason})") from error
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {
         "shape": model.architecture.shape,

@@ -10,6 +10,12 @@ from vae.errors import UserError
 NEVER_ASK = {"GIT_TERMINAL_PROMPT": "0"}
 
 
+def in_repository() -> bool:
+    """Whether this folder, or one above it, is a Git repository's. Needs no program `git`."""
+    here = Path.cwd()
+    return any((folder / ".git").exists() for folder in (here, *here.parents))
+
+
 def git(*arguments: str, folder: str | Path = ".", exits: tuple[int, ...] = (0,)) -> str:
     """What `git` prints in `folder`. Raises UserError if it is missing, or for other exit codes."""
     command = ["git", "-C", str(folder), *arguments]

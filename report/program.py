@@ -5,6 +5,8 @@ layers, convolutions, pixel shuffles, ReLU, additions and changes of shape.
 """
 
 import base64
+import contextlib
+import io
 import operator
 
 import torch
@@ -23,7 +25,7 @@ RESHAPE = {  # they keep the order of the numbers
 
 
 class CannotRun(Exception):
-    """decoder.js cannot run a decoder. The message says why, as the end of a sentence."""
+    """The page cannot run a model. The message says why, as the end of a sentence."""
 
 
 class Tracer(fx.Tracer):
@@ -38,15 +40,18 @@ def program(decoder: nn.Module, latent: int) -> list[dict]:
 
     Each step has a `kind` (relu, add, gather or scatter) and `inputs`: 0 is z, and i is the output
     of the i-th step. `_layer` adds what a gather and a scatter need. Raises CannotRun if torch.fx
-    cannot trace the decoder, or if an operation is not one of those above.
+    cannot trace the decoder, or if an operation or the output is not one of those above.
     """
     try:
         traced = fx.GraphModule(decoder, Tracer().trace(decoder))
-        ShapeProp(traced).propagate(torch.zeros(1, latent))
+        with contextlib.redirect_stderr(io.StringIO()):  # on which it prints a traceback
+            ShapeProp(traced).propagate(torch.zeros(1, latent))
     except Exception as error:  # whatever the network's own code raises when it is traced
-        reason = " ".join(str(error).split())[:200]
+        reason = " ".join(str(error.__cause__ or error).split())[:200]
         raise CannotRun(f"torch.fx cannot list its operations ({reason})") from error
     z, *nodes, output = traced.graph.nodes
+    if not _is_tensor(output.args[0]):
+        raise CannotRun("its decoder returns more or less than one tensor")
     steps, places = [], {z: 0}  # where the value of each node is
     for node in filter(_is_tensor, nodes):  # others are numbers, for changes of shape
         inputs = [value for value in [*node.args, *node.kwargs.values()] if _is_tensor(value)]

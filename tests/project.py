@@ -125,6 +125,16 @@ class Project:
         self.run("git", "add", "-A")
         self.run("git", "commit", "-qm", "state")
 
+    def move_into_a_larger_repository(self) -> None:
+        """Makes the project's folder one of a repository that also has a file `other`."""
+        shutil.rmtree(self.folder / ".git")
+        larger = self.folder.with_name("larger")
+        larger.mkdir()
+        (larger / "other").touch()
+        self.folder = self.folder.rename(larger / "project")
+        self.run("git", "init", "-q", "-b", "main", "..")
+        self.commit()
+
 
 def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[str, bytes]) -> None:
     mirror.mkdir()

@@ -136,18 +136,29 @@ def test_a_device_that_is_not_there_is_refused(stages, stage):
     assert f"{stage}.device = 'cuda:7': this machine has no such device (it has: cpu" in line
 
 
-def test_make_works_without_git(reproduced, tmp_path):
-    folder = tmp_path / "archive"
-    project = reproduced.copied(folder)
-    shutil.rmtree(folder / ".git")
-    environment = tmp_path / "environment"  # this one, as if `make` had installed it
+@pytest.fixture
+def make(project, tmp_path):
+    """Makes something in the project, with this environment as if `make` had installed it."""
+    environment = tmp_path / "environment"
     environment.mkdir()
     for name in "bin", "lib", "pyvenv.cfg":
         (environment / name).symlink_to(Path(sys.prefix) / name)
     (environment / "installed").touch()
-    done = project.run("make", "repro", f"VENV={environment}")
-    assert "experiments (dvc exp) need Git" in done.stdout
-    assert "up to date" in done.stdout
+    return lambda target: project.run("make", target, f"VENV={environment}").stdout
+
+
+def test_make_works_without_git(project, make):
+    shutil.rmtree(project.folder / ".git")
+    said = make("repro")
+    assert "experiments (dvc exp) need Git" in said
+    assert "up to date" in said
     result = metrics(project)
-    assert f"ELBO {result['elbo']:.2f} ± {result['elbo_stderr']:.2f} nats" in done.stdout
-    assert f"≥ {result['log_likelihood']:.2f}" in done.stdout
+    assert f"ELBO {result['elbo']:.2f} ± {result['elbo_stderr']:.2f} nats" in said
+    assert f"≥ {result['log_likelihood']:.2f}" in said
+
+
+def test_make_finds_the_larger_repository_that_the_project_is_a_folder_of(project, make):
+    project.move_into_a_larger_repository()
+    assert make("with-or-without-git") == ""
+    project.dvc("exp", "save", "-n", "here")
+    assert "here" in project.dvc("exp", "show", "--csv")

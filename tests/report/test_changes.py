@@ -92,6 +92,31 @@ def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
     assert "`dvc plots diff" in changes(base)  # without links, the pictures are named
 
 
+def test_a_folder_of_a_larger_repository_is_compared_and_its_pictures_linked(project, changes):
+    project.move_into_a_larger_repository()
+    base = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    measure(project, kl=0.0)
+    project.set("columns: 4", "columns: 8")
+    plots = project.folder / "plots"
+    shutil.copy(plots / "traversals.png", plots / "samples.png")
+    project.commit()
+    shutil.copy(plots / "traversals.png", plots / "latent.png")
+    (project.folder.parent / "other").write_text("a change that is none of the project's")
+    head = project.run("git", "rev-parse", "HEAD").stdout.strip()
+    text = changes(base, "--images", URL)
+    at = "project/plots/samples.png"
+    assert f"| ![]({URL}/{base}/{at}) | ![]({URL}/{head}/{at}) |" in text
+    assert "latent.png) | not committed |" in text
+    assert "<code>test&#58; kl</code>" in text
+    assert "| <code>sample&#46;columns</code> | 4 | 8 |" in text
+
+
+def test_a_line_says_that_the_metrics_are_not_of_the_parameters(project, changes):
+    project.set("kl_weight: 5.0", "kl_weight: 1.5")
+    (line,) = (line for line in changes("HEAD").splitlines() if "not everything" in line.lower())
+    assert "records something else for <code>train&#46;kl&#95;weight</code>;" in line
+
+
 def test_results_that_cannot_be_compared_are_labelled(project, changes):
     measure(project, elbo=-1.0, log_likelihood=-1.0, importance_samples=9)
     text = changes("HEAD")

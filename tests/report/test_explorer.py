@@ -4,10 +4,7 @@ import re
 
 import pytest
 import torch
-import torch.nn.functional as F
-from torch import nn
 
-from report.program import CannotRun, program
 from tests.project import Project
 from tests.report.conftest import MODELS, model_of, settled
 from vae.images import load_images
@@ -138,43 +135,3 @@ def test_the_square_shows_what_the_decoder_draws_there(visit, reported, name, ro
     *colours, alpha = tile[:, rows // 2, :, columns // 2]
     shown = alpha.expand(3, -1, -1) if name == "plain" else torch.stack(colours)
     assert (shown - expected).abs().max() <= 1
-
-
-class Decoder(nn.Module):
-    """A linear layer from 3 dimensions to 4 numbers, followed by `rest`."""
-
-    def __init__(self, rest):
-        super().__init__()
-        self.linear, self.rest, self.scale = nn.Linear(3, 4), rest, nn.Parameter(torch.ones(4))
-
-    def forward(self, z):
-        return self.rest(self, self.linear(z))
-
-
-def test_an_operation_is_known_as_a_function_and_as_a_method():
-    decoder = Decoder(lambda self, x: F.relu(x) + x.view(x.size(0), 1, -1).relu().flatten(1))
-    kinds = [step["kind"] for step in program(decoder, 3)]
-    assert kinds == ["gather", "relu", "relu", "add"]
-
-
-def convolution(**options) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(3, 196), nn.Unflatten(1, (4, 7, 7)), nn.Conv2d(4, 16, 3, **options)
-    )
-
-
-@pytest.mark.parametrize(
-    ("decoder", "reason"),
-    [
-        (Decoder(lambda self, x: x.tanh()), "operation tanh"),
-        (Decoder(lambda self, x: x + self.scale), "operation scale"),
-        (Decoder(lambda self, x: torch.add(x, x, alpha=2)), "operation add"),
-        (Decoder(lambda self, x: F.relu(x, inplace=True) + x), "operation relu"),
-        (Decoder(lambda self, x: x if x.sum() > 0 else x + x), "cannot list its .* control flow"),
-        (convolution(groups=2), r"operation Conv2d\(4, 16, .*groups"),
-        (convolution(padding_mode="circular"), r"operation Conv2d\(4, 16, .*padding_mode"),
-    ],
-)
-def test_any_other_operation_is_named(decoder, reason):
-    with pytest.raises(CannotRun, match=reason):
-        program(decoder, 3)

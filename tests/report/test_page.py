@@ -66,6 +66,21 @@ def test_the_page_says_that_there_is_no_git(visit, project):
     assert project.read("report.html") == without_git
 
 
+def test_the_page_of_a_folder_of_a_larger_repository_has_its_commit_and_experiments(project):
+    project.move_into_a_larger_repository()
+    project.dvc("exp", "save", "-n", "saved")
+    (project.folder.parent / "other").write_text("a change that is none of the project's")
+    report(project)
+    commit = project.run("git", "rev-parse", "--short", "HEAD").stdout.strip()
+    page = project.read("report.html").decode()
+    assert f" · commit {commit}</p>" in page
+    assert '<th class="name">saved</th>' in page
+    project.run("git", "rm", "-rq", "--cached", ".")  # an unrelated repository around it
+    project.run("git", "commit", "-qm", "only other")
+    report(project)
+    assert " · no Git commit</p>" in project.read("report.html").decode()
+
+
 def test_a_missing_git_is_named(project):
     project.env["PATH"] = str(project.folder)
     with pytest.raises(UserError, match=r"^the program git is not on PATH.*\nInstall git"):
