@@ -56,6 +56,8 @@ def find_exchange(commit: str, git_remote: str | None) -> Exchange:
             "Add one: dvc remote add -d NAME URL"
         )
     url = git("ls-remote", "--get-url", git_remote)
+    path = os.path.join(git("rev-parse", "--show-toplevel"), url)
+    url = path if os.path.exists(path) else url  # for clones, whose top folder is another
     branches = {line.split()[0] for line in git("ls-remote", "--heads", url).splitlines()}
     if git("rev-list", "--ignore-missing", "--max-count=1", commit, "--not", *branches):
         raise UserError(

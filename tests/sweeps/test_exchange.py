@@ -51,6 +51,20 @@ def test_a_missing_setup_is_reported_with_what_to_do(repository):
         find_exchange(commit(), None)
 
 
+@pytest.mark.parametrize("known_by", ["its name", "its path"])
+def test_a_relative_path_to_the_git_remote_holds_in_any_folder(repository, monkeypatch, known_by):
+    (repository / "here" / ".dvc" / "config").write_text(
+        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
+    )
+    git("remote", "add", "origin", "../remote")
+    head = commit()
+    git("push", "-q", "origin", "main")
+    exchange = find_exchange(head, "origin" if known_by == "its name" else "../remote")
+    monkeypatch.chdir("/")
+    assert git("ls-remote", exchange.git, "main").split()[0] == head
+    assert exchange.published() == {}
+
+
 def test_published_twice_it_stands_once_and_another_result_does_not_replace_it(
     repository, monkeypatch
 ):
