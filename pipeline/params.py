@@ -64,7 +64,7 @@ def _one_of(table: Iterable[str]) -> Callable[[str], str]:
 
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
-Float = Annotated[float, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool), AfterValidator(lambda x: x + 0.0)]  # no -0.0
 # Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
 Count = Annotated[Int, Field(ge=1, le=10**6)]
 Images = Annotated[Int, Field(ge=1, le=10**9)]

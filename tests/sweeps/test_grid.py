@@ -32,7 +32,19 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
     assert names("train.seed=2,1", "train.kl_weight=0.50,1.0") == written
     assert not names("train.kl_weight=1,0.5", "train.seed=1,2", commit="c1") & written
     assert not names("train.kl_weight=1,0.5", "train.seed=3,4") & written
-    assert len(names("train.kl_weight=1,1.0")) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "train.kl_weight=1,1.0,1e0", "train.kl_weight=0,0.0,-0.0,-0,1e-400",
+        "train.weight_decay=-0.0,0", "train.learning_rate=1e-3,0.001,1.0e-3",
+        "train.seed=0,-0,-0.0,0.0", "train.epochs=1,1.0",
+        "model.hidden_dims=[512,64],[512.0,64]",
+    ],
+)  # fmt: skip
+def test_a_value_is_one_experiment_however_it_is_written(values):
+    assert len(names(values)) == 1
 
 
 @pytest.mark.parametrize(
