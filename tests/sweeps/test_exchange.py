@@ -65,6 +65,20 @@ def test_a_relative_path_to_the_git_remote_holds_in_any_folder(repository, monke
     assert exchange.published() == {}
 
 
+def test_the_password_in_a_git_remotes_url_is_not_printed(repository):
+    (repository / "here" / ".dvc" / "config").write_text(
+        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
+    )
+    url = "http://user:secret@127.0.0.1:1/"
+    with pytest.raises(UserError, match="git ls-remote failed") as error:
+        find_exchange(commit(), url)
+    assert "secret" not in str(error.value)
+    git("config", f"url.{repository / 'remote'}.insteadOf", url)
+    with pytest.raises(UserError, match=r"git push http://…@127\.0\.0\.1:1/ HEAD") as error:
+        find_exchange(head(), url)
+    assert "secret" not in str(error.value)
+
+
 @pytest.mark.parametrize("cache", ["of the repository", "of the clones"])
 @pytest.mark.parametrize("name", ["%(name)s", "jürgen", "100% [a], #b"])
 def test_clones_and_caches_may_be_in_folders_of_any_name(repository, monkeypatch, name, cache):

@@ -67,3 +67,12 @@ def test_errors_take_one_or_two_lines(settings, message):
         grid(settings, "c0")
     assert message in str(refusal.value)
     assert len(str(refusal.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("other", ["train.seed=1", "train.seed=[1,", "train.seed=range(0,0)"])
+@pytest.mark.parametrize("odd", ["", "[", "'", "&"])
+def test_a_password_in_a_setting_is_not_printed(odd, other):
+    for value in f"https://user:secret{odd}@host/", f"[https://user:secret{odd}@host/":
+        with pytest.raises(UserError) as refusal:
+            grid([other, f"prepare.mirror={value}"], "c0")
+        assert "secret" not in str(refusal.value)
