@@ -2,7 +2,8 @@
 
 It is a class with a `title` and a method `load`. `load` takes the section `prepare` of params.yaml
 and returns two splits: training and test. A split is a pair of NumPy arrays or of PyTorch tensors:
-images uint8 [N, H, W] or [N, C, H, W], intensities 0..255, and labels [N], integers 0..255.
+images uint8 [N, H, W] or [N, C, H, W], intensities 0..255 of one or three channels, and labels [N],
+integers 0..255.
 """
 
 from pkgutil import resolve_name
@@ -41,6 +42,8 @@ def _checked(whose: str, images: ArrayLike, labels: ArrayLike) -> Split:
         images = images[:, np.newaxis]
     if images.dtype != np.uint8 or images.ndim != 4 or images.size == 0:
         wrong = f"images are {images.dtype} {list(images.shape)}: should be uint8 [N, C, H, W]"
+    elif images.shape[1] not in (1, 3):
+        wrong = f"images have {images.shape[1]} channels: should be 1, grey, or 3, colour"
     elif images.max() <= 1:
         wrong = "images have no pixel above 1: should be intensities 0..255"
     elif labels.dtype.kind not in "iu" or labels.shape != images.shape[:1]:

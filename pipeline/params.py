@@ -1,6 +1,7 @@
 """The hyperparameters of `params.yaml`, typed and checked before any work is done."""
 
 import difflib
+import io
 import re
 from collections.abc import Callable, Iterable
 from dataclasses import fields
@@ -25,7 +26,7 @@ from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from datasets import DATASETS
-from vae.errors import Refusal, UserError
+from vae.errors import Refusal, UserError, without_passwords
 from vae.model import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS
 from vae.model.architecture import Architecture, Shape
 from vae.training.settings import Settings
@@ -47,10 +48,14 @@ def _url(url: str) -> str:
     try:
         parts = urlsplit(url)
         known = parts.scheme in ("http", "https", "file") and bool(parts.netloc or parts.path)
-    except ValueError:  # brackets without an address, say
+        known = known and "@" not in parts.netloc and isinstance(parts.port, int | None)
+    except ValueError:  # brackets without an address, a port that is no number
         known = False
     if not known or "://" not in url:
-        raise ValueError("should be null or a URL that starts with http://, https:// or file://")
+        raise ValueError(
+            "should be null or a URL that starts with http://, https:// or file://, without a user "
+            "name and password, which the download would not send"
+        )
     return url.rstrip("/")
 
 
@@ -64,7 +69,7 @@ def _one_of(table: Iterable[str]) -> Callable[[str], str]:
 
 
 Int = Annotated[int, BeforeValidator(_not_bool)]
-Float = Annotated[float, BeforeValidator(_not_bool)]
+Float = Annotated[float, BeforeValidator(_not_bool), AfterValidator(lambda x: x + 0.0)]  # no -0.0
 # Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
 Count = Annotated[Int, Field(ge=1, le=10**6)]
 Images = Annotated[Int, Field(ge=1, le=10**9)]
@@ -225,13 +230,14 @@ def load_yaml(path: str | Path) -> Any:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
     # Nested too deeply, or an integer with more digits than Python converts.
     except (YAMLError, ValueError, RecursionError) as error:
-        reason = " ".join(str(error).split("To suppress")[0].split())[:200]
+        reason = without_passwords(" ".join(str(error).split("To suppress")[0].split()))[:200]
         raise UserError(f"{path} is not valid YAML: {reason}") from None
 
 
 @cache  # a stage asks for the same text eight times, and each parsing takes 50 milliseconds
 def _parsed(text: str) -> Any:
-    return YAML(typ="safe").load(text)
+    # Of a stream, its errors do not quote the line, which may have a part of a password.
+    return YAML(typ="safe").load(io.StringIO(text))
 
 
 def load_params(path: str | Path = "params.yaml") -> Params:
@@ -264,15 +270,21 @@ def _explain(entry: ErrorDetails) -> str:
         hint = (
             f"did you mean {'.'.join([*path, *close])}?" if close else f"known: {', '.join(known)}"
         )
-        return f"{name} = {value!r} is not a parameter; {hint}"
+        return f"{name} = {_shown(value)} is not a parameter; {hint}"
     if kind == "missing":
         return f"{name} is missing"
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
     message = message.replace("a valid tuple", "a list")
     if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
         return message
+    return f"{name} = {_shown(value)}: {message}"
+
+
+def _shown(value: object) -> str:
     try:
         text = repr(value)
     except ValueError:  # Python does not write a number of more than 4,300 digits
         text = "a number of thousands of digits"
-    return f"{name} = {text if len(text) < 80 else text[:77] + '...'}: {message}"
+    if "@" in text:  # before which a password may stand, with or without ://
+        text = f"{text[0]}…{text[text.rindex('@') :]}"
+    return text if len(text) < 80 else text[:77] + "..."

@@ -17,7 +17,7 @@ def save_grid(
 ) -> None:
     """Draws [N, C, H, W] in [0, 1] as a grid, grey or in colour, with a title above."""
     sheet = tile(images, columns)
-    dpi, margin, scale = 100, 0.1, dots(images.shape[2])
+    dpi, margin, scale = 100, 0.1, dots(*images.shape[2:])
     width, height = sheet.shape[1] * scale / dpi, sheet.shape[0] * scale / dpi
     left, top = 0.9 if row_labels else margin, 0.4
     total = max(left + width + margin, 3.6), height + top + margin

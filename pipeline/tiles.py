@@ -8,7 +8,7 @@ from PIL import Image
 
 from vae.files import write_atomically
 
-SIDE = 84  # about so many dots of the picture for the height of an image
+SIDE = 84  # about so many dots of the picture for the longer side of an image
 GAP = 2  # pixels between images
 
 
@@ -24,15 +24,15 @@ def tile(images: np.ndarray, columns: int) -> np.ndarray:
     return sheet
 
 
-def dots(height: int) -> int:
+def dots(height: int, width: int) -> int:
     """How many dots of the picture a pixel takes on each side."""
-    return max(1, round(SIDE / height))
+    return max(1, round(SIDE / max(height, width)))
 
 
 def save_tiles(path: str | Path, images: np.ndarray, columns: int) -> None:
     """Writes uint8 [N, C, H, W] as a PNG, grey or in colour."""
     sheet = (255 * tile(images / 255, columns)).round().astype(np.uint8)
-    scale = dots(images.shape[2])
+    scale = dots(*images.shape[2:])
     sheet = sheet.repeat(scale, 0).repeat(scale, 1)
     content = io.BytesIO()
     Image.fromarray(sheet.squeeze(-1) if sheet.shape[-1] == 1 else sheet).save(content, "png")

@@ -10,7 +10,7 @@ from dvc.exceptions import DvcException
 from report.differences import is_beyond
 from report.git import git, in_repository
 from report.results import METRICS
-from vae.errors import UserError
+from vae.errors import UserError, without_passwords
 
 ALWAYS = [metric for metric in METRICS if metric != "bits_per_dimension"]  # early commits lack it
 
@@ -110,7 +110,7 @@ def _cell(row: dict, file: str, name: str) -> float | str | None:
 
 def _words(value: float | str) -> str:
     is_whole = isinstance(value, float) and value.is_integer()
-    return str(int(value)) if is_whole else str(value)
+    return str(int(value)) if is_whole else without_passwords(str(value))
 
 
 def _head() -> str | None:

@@ -4,6 +4,8 @@ import json
 import math
 import re
 
+from vae.errors import without_passwords
+
 LONGEST = 80  # letters of a value
 
 
@@ -25,7 +27,7 @@ def cell(value: object) -> str:
 
 def code(value: object) -> str:
     """Any value as code, so that nothing in it acts as Markdown, HTML, a link or a mention."""
-    text = value if isinstance(value, str) else json.dumps(value)
+    text = without_passwords(value if isinstance(value, str) else json.dumps(value))
     text = text if len(text) <= LONGEST else f"{text[: LONGEST - 1]}…"
     safe = re.sub(r"[^A-Za-z0-9 ,]", lambda letter: f"&#{ord(letter[0])};", text)
     return f"<code>{safe}</code>"

@@ -17,7 +17,7 @@ from vae.errors import UserError
 from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
 from vae.evaluation.walks import STEPS, along, between
 from vae.files import write_csv, write_json
-from vae.images import Images, load_images
+from vae.images import Images, kind, load_images
 from vae.model.vae import VAE
 from vae.numerics import generator, mean_and_stderr, settle
 
@@ -36,11 +36,11 @@ def main(inputs: Inputs) -> None:
     model = VAE.load("models/vae.safetensors", device)
     model.precision = getattr(torch, params.precision)
     settle(model.networks)
+    trained_on = kind(model.dataset, model.binarization, model.architecture.shape)
     for name, its in splits.items():
-        if (its.dataset, its.binarization) != (model.dataset, model.binarization):
+        if its.kind != trained_on:
             raise UserError(
-                f"data/{name}.safetensors is {its.dataset}, binarized: {its.binarization}; "
-                f"the model was trained on {model.dataset}, binarized: {model.binarization}.\n"
+                f"data/{name}.safetensors is {its.kind}; the model was trained on {trained_on}.\n"
                 f"Their numbers mean different things. Make both again: dvc repro"
             )
 

@@ -15,6 +15,7 @@ from pipeline.inputs import Inputs
 from pipeline.params import Params, load_params
 from pipeline.stage import run_stage, start
 from pipeline.tiles import save_tiles
+from vae.errors import UserError
 from vae.files import write_csv, write_json
 from vae.images import load_images
 from vae.numerics import settle
@@ -73,6 +74,11 @@ def train(params: Params, processes: Processes, device_name: str, inputs: Inputs
     device = start(device_name, "train.device", portable, params.train.precision)
     images = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
+    if validation.kind != images.kind:
+        raise UserError(
+            f"{DATA[0]} is {images.kind}; {DATA[1]} is {validation.kind}.\n"
+            f"Make both again: dvc repro"
+        )
 
     architecture = params.model.architecture(images.shape)
     run = Run.new(architecture, params.train.settings(), images, processes)

@@ -31,8 +31,7 @@ def main() -> None:
     commit = head()
     experiments = grid(chosen.settings, commit)
     if chosen.list:
-        for index, experiment in enumerate(experiments):
-            print(f"{index:4}  {experiment}")
+        print("\n".join(f"{index:4}  {its}" for index, its in enumerate(experiments)))
         return
     exchange = find_exchange(commit, chosen.git_remote or ("origin" if chosen.scheduler else None))
     if chosen.run is not None:

@@ -14,7 +14,8 @@ from vae.errors import UserError
 class Exchange:
     commit: str  # that all experiments start from
     git: str  # a URL, or a path
-    dvc: dict[str, dict]  # settings for the clones: a cache that they share, or else a remote
+    dvc: dict[str, dict]  # settings for the clones: of a remote, if there is one
+    cache: str = ""  # that the clones share; without it, those of a machine share one
 
     def reference(self, name: str) -> str:
         """Where DVC keeps the experiment `name`."""
@@ -48,7 +49,7 @@ def find_exchange(commit: str, git_remote: str | None) -> Exchange:
         raise UserError(f"DVC cannot read its settings: {error}") from None
     if git_remote is None:
         cache = os.path.abspath(config["cache"].get("dir", ".dvc/cache"))
-        return Exchange(commit, os.getcwd(), {"cache": {"dir": cache}})
+        return Exchange(commit, os.getcwd(), {}, cache)
     name = config["core"].get("remote")
     if name not in config["remote"]:
         raise UserError(
@@ -56,11 +57,17 @@ def find_exchange(commit: str, git_remote: str | None) -> Exchange:
             "Add one: dvc remote add -d NAME URL"
         )
     url = git("ls-remote", "--get-url", git_remote)
+    path = os.path.join(git("rev-parse", "--show-toplevel"), url)
+    url = path if os.path.exists(path) else url  # for clones, whose top folder is another
     branches = {line.split()[0] for line in git("ls-remote", "--heads", url).splitlines()}
     if git("rev-list", "--ignore-missing", "--max-count=1", commit, "--not", *branches):
         raise UserError(
             f"the commit {commit[:10]} is on no branch of {git_remote} that this clone knows.\n"
             f"Push it: git push {git_remote} HEAD"
         )
-    there = {name: {"url": str(config["remote"][name]["url"])}}
-    return Exchange(commit, url, {"core": {"remote": name}, "remote": there})
+    store = str(config["remote"][name]["url"])
+    if not store.isascii() or "%(" in store:
+        raise UserError(
+            f"DVC remote {store}: clones cannot have it. Use a path in ASCII without %("
+        )
+    return Exchange(commit, url, {"core": {"remote": name}, "remote": {name: {"url": store}}})

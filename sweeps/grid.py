@@ -46,10 +46,12 @@ def _combinations(settings: Sequence[str]) -> list[list[str]]:
     """The combinations, each with one value for each parameter."""
     try:
         sweeps = get_hydra_sweeps({"params.yaml": list(settings)})
+        if empty := [its for its in settings if not get_hydra_sweeps({"params.yaml": [its]})]:
+            raise ValueError(f"{empty[0]} has no value: range(START,STOP) ends before STOP")
     except (HydraException, ValueError) as error:
-        reason = " ".join(str(error).split()).split(" See http")[0][:150]
+        reason = " ".join(str(error).split()).split("://")[0].removesuffix(" See https")[:150]
         raise UserError(
-            f"-S {' '.join(settings)}: cannot be read ({reason}).\n"
+            f"-S {' '.join(settings)}: cannot be used ({reason}).\n"
             f"Write it as -S 'train.kl_weight=0.5,1,2' or -S 'model.hidden_dims=[512,64],[300]'"
         ) from None
     return [sweep["params.yaml"] for sweep in sweeps]

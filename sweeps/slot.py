@@ -97,12 +97,14 @@ def _clone(slot: Slot, exchange: Exchange) -> None:
     who = "-c", "user.name=sweeps", "-c", f"user.email=sweeps@{platform.node()}"
     slot.run("git", "clone", "--quiet", "--no-checkout", *who, exchange.git, ".")
     slot.run("git", "checkout", "--quiet", "-B", "sweep", exchange.commit)
-    shared = slot.clone.parent
+    shared, cache = slot.clone.parent, slot.clone / ".dvc" / "cache"
+    folders = exchange.cache or shared / "cache", shared / "checkpoints"
+    for link, folder in zip((cache, slot.clone / ".checkpoints"), folders, strict=True):
+        os.makedirs(folder, exist_ok=True)
+        link.symlink_to(folder)  # settings of DVC cannot have every path: not jürgen, not %(name)s
     with Config(str(slot.clone / ".dvc")).edit("local") as config:
-        merge(config, {"core": {"check_update": "false"}, "cache": {"dir": str(shared / "cache")}})
+        merge(config, {"core": {"check_update": "false"}, "cache": {"dir": os.path.relpath(cache)}})
         merge(config, exchange.dvc)
-    (shared / "checkpoints").mkdir(exist_ok=True)
-    (slot.clone / ".checkpoints").symlink_to(shared / "checkpoints")
     if "remote" in exchange.dvc:
         with suppress(UserError):  # what the remote lacks is made anew
             slot.run("dvc", "fetch")

@@ -9,10 +9,12 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
 from safetensors import safe_open
 
 from tests.project import OUTPUTS, TEST_IMAGES, TRAIN_IMAGES, Project
+from vae.images import save_images
 
 STAGES = list(OUTPUTS)
 
@@ -86,10 +88,26 @@ def test_a_model_is_not_measured_on_other_data(stages):
     done = stages.run("evaluate")
     assert done["code"] == 1
     assert done["stderr"].startswith(
-        "error: data/train.safetensors is FashionMNIST, binarized: stochastic; the model was "
-        "trained on MNIST, binarized: threshold 128.\n"
+        "error: data/train.safetensors is FashionMNIST of 1×28×28, binarized: stochastic; the "
+        "model was trained on MNIST of 1×28×28, binarized: threshold 128.\n"
     )
     assert stages.project.outputs("evaluate") == before
+
+
+def test_a_model_is_not_trained_on_images_of_two_kinds(stages):
+    before = stages.project.outputs("train")
+    path = stages.project.folder / "data/validation.safetensors"
+    images = torch.full((40, 1, 20, 28), 200, dtype=torch.uint8)
+    metadata = {"dataset": "MNIST", "binarization": "none"}
+    save_images(path, images, images[:, 0, 0, 0], metadata)
+    done = stages.run("train")
+    assert done["code"] == 1
+    assert done["stderr"] == (
+        "error: data/train.safetensors is MNIST of 1×28×28, binarized: threshold 128; "
+        "data/validation.safetensors is MNIST of 1×20×28, binarized: none.\n"
+        "Make both again: dvc repro\n"
+    )
+    assert stages.project.outputs("train") == before
 
 
 COMBINATIONS = [

@@ -35,6 +35,11 @@ def blocks(rows: Tensor, numbers: int) -> tuple[Tensor, ...]:
     return rows.tensor_split(math.ceil(len(rows) / most))
 
 
+def kind(dataset: str, binarization: str, shape: tuple[int, int, int]) -> str:
+    """What images are, in words. Numbers of images of two kinds mean different things."""
+    return f"{dataset} of {'×'.join(map(str, shape))}, binarized: {binarization}"
+
+
 @dataclass(frozen=True)
 class Images:
     pixels: Tensor  # uint8 [N, C, H, W]: levels 0, 1, …, levels − 1, or intensities 0..255
@@ -49,6 +54,10 @@ class Images:
         """Channels, height and width of an image."""
         channels, height, width = self.pixels.shape[1:]
         return channels, height, width
+
+    @property
+    def kind(self) -> str:
+        return kind(self.dataset, self.binarization, self.shape)
 
     def drawn(self, generator: torch.Generator) -> Tensor:
         """Levels, uint8 [N, C, H, W]: drawn with `generator` if these are intensities."""

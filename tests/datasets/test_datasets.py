@@ -88,6 +88,11 @@ def test_tensors_are_accepted_too(loaded):
     [
         (IMAGES / 255, np.zeros(4, int), "images are float64 [4, 1, 28, 28]: should be uint8 ["),
         (IMAGES[:0], np.zeros(0, int), "images are uint8 [0, 1, 28, 28]: should be uint8 ["),
+        (
+            np.full((4, 2, 9, 9), 9, np.uint8),
+            np.zeros(4, int),
+            "images have 2 channels: should be 1",
+        ),
         (IMAGES // 200, np.zeros(4, int), "images have no pixel above 1: should be intensities"),
         (IMAGES[:, :8], np.zeros(4, int), "images [1, 8, 28]"),
         (IMAGES, np.zeros((4, 1), int), "labels are int64 [4, 1]: should be int [4]"),

@@ -72,6 +72,7 @@ def refusal(load, *arguments, **changes: str) -> str:
         ("prepare__channels", "2", "prepare.channels = 2: should be 1 or 3"),
         ("prepare__folder", "''", "prepare.folder = '': String should have at least 1 char"),
         ("prepare__mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
+        ("prepare__mirror", "http://host:port/", "= 'http://host:port/': should be null or"),
     ],
 )  # fmt: skip
 def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
@@ -128,6 +129,30 @@ def test_a_file_that_holds_no_parameters_is_refused_in_one_line(tmp_path, text, 
     path = tmp_path / "params.yaml"
     path.write_text(text)
     assert words in refusal(load_params, path)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "mirror: https://user:secret@host/", "mirror: https://secret@host/",
+        "mirror: file://user:secret@host/", "mirror: 'https://user:a secret@host/'",
+        "mirror: https://user:secret/@host/", "mirror: https://user:a@secret@host/",
+        f"mirror: https://user:{'secret' * 20}@host/", "mirror: user:secret@host/",
+        "mirrors: https://user:secret@host/", "mirror: [https://user:secret@host/]",
+        "mirror: {a: 'https://user:secret@host/'}", "mirror:https://user:secret@host/",
+        "mirror: 'https://user:secret@host/", "mirror: [https://user:secret@host/",
+        "mirror: https://user:secret@host/ : null", "mirror: *https://user:secret@host/",
+        "mirror: https://user:secret@host/\n  mirror: https://user:secret@host/",
+        "https://user:secret@host/: null",
+    ],
+)  # fmt: skip
+def test_a_url_with_a_password_is_refused_without_printing_it(tmp_path, text):
+    path = tmp_path / "params.yaml"
+    path.write_text(committed("params.yaml").replace("mirror: null", text))
+    with pytest.raises(UserError) as error:
+        load_params(path)
+    assert "secret" not in str(error.value)
+    assert 1 <= len(str(error.value).splitlines()) <= 2
 
 
 def test_numbers_are_read_as_dvc_reads_them(tmp_path):

@@ -58,7 +58,7 @@ def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
     measure(project, elbo=-98.9, elbo_stderr=0.4, kl=7.75, log_likelihood=-91.0,
             log_likelihood_stderr=0.4, active_units=5)  # fmt: skip
     project.set("kl_weight: 5.0", "kl_weight: 1.5")
-    project.set("mirror: file", "mirror: <img>|@someone`file")
+    project.set("mirror: file", "mirror: <img>|@someone`http://user:secret@")
     plots = project.folder / "plots"
     (plots / "latent.png").unlink()
     shutil.copy(plots / "samples.png", plots / "a )|<b>.png")
@@ -89,6 +89,7 @@ def test_what_changed_is_listed_with_its_errors_and_pictures(project, changes):
     assert mirror.startswith("<code>prepare&#46;mirror</code> | ")
     assert "<img" not in text
     assert "@" not in text
+    assert "secret" not in text
     assert "`dvc plots diff" in changes(base)  # without links, the pictures are named
 
 

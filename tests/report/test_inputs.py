@@ -24,17 +24,19 @@ def test_experiments_that_failed_or_wait_are_listed_without_numbers():
         ROW | {"train.epochs": 3.0},
         ROW | {"rev": "main", "train.epochs": 3.0},  # the same as the workspace
         old | {"rev": "1a", "Experiment": "renamed", "params.yaml:train.epochs": 4.5},
+        ROW | {"Experiment": "private", "prepare.mirror": "https://user:secret@host/"},
         ROW | {"rev": "2b", "Experiment": "bad", "State": "Failed"},
         ROW | {"rev": "3c", "Experiment": "unreadable", "elbo": "!", "State": "Success"},
         ROW | {"rev": "3c", "Experiment": "nan", "elbo": float("nan")},
         ROW | {"rev": "main", "kl": 2.0},
     ]
-    found = select(rows, ["train.epochs"])
+    found = select(rows, ["train.epochs", "prepare.mirror"])
     assert [(one.name, one.state, one.changes) for one in found if not one.metrics] == [
         ("bad", "failed", {}), ("unreadable", "no metrics", {}), ("nan", "no metrics", {}),
     ]  # fmt: skip
     assert [(one.name, one.changes) for one in found if one.metrics] == [
-        ("workspace", {}), ("renamed", {"train.epochs": "4.5"}), ("main", {}),
+        ("workspace", {}), ("renamed", {"train.epochs": "4.5"}),
+        ("private", {"prepare.mirror": "https://…@host/"}), ("main", {}),
     ]  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import pytest
 
 from report.git import git
 from sweeps.exchange import Exchange, find_exchange, head
-from sweeps.slot import Slot
+from sweeps.slot import Slot, take_slot
 from sweeps.work import publish
 from vae.errors import UserError
 
@@ -49,6 +49,69 @@ def test_a_missing_setup_is_reported_with_what_to_do(repository):
     settings.write_text("[core")
     with pytest.raises(UserError, match="DVC cannot read its settings"):
         find_exchange(commit(), None)
+
+
+@pytest.mark.parametrize("known_by", ["its name", "its path"])
+def test_a_relative_path_to_the_git_remote_holds_in_any_folder(repository, monkeypatch, known_by):
+    (repository / "here" / ".dvc" / "config").write_text(
+        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
+    )
+    git("remote", "add", "origin", "../remote")
+    head = commit()
+    git("push", "-q", "origin", "main")
+    exchange = find_exchange(head, "origin" if known_by == "its name" else "../remote")
+    monkeypatch.chdir("/")
+    assert git("ls-remote", exchange.git, "main").split()[0] == head
+    assert exchange.published() == {}
+
+
+def test_the_password_in_a_git_remotes_url_is_not_printed(repository):
+    (repository / "here" / ".dvc" / "config").write_text(
+        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
+    )
+    url = "http://user:secret@127.0.0.1:1/"
+    with pytest.raises(UserError, match="git ls-remote failed") as error:
+        find_exchange(commit(), url)
+    assert "secret" not in str(error.value)
+    git("config", f"url.{repository / 'remote'}.insteadOf", url)
+    with pytest.raises(UserError, match=r"git push http://…@127\.0\.0\.1:1/ HEAD") as error:
+        find_exchange(head(), url)
+    assert "secret" not in str(error.value)
+
+
+@pytest.mark.parametrize("cache", ["of the repository", "of the clones"])
+@pytest.mark.parametrize("name", ["%(name)s", "jürgen", "100% [a], #b"])
+def test_clones_and_caches_may_be_in_folders_of_any_name(repository, monkeypatch, name, cache):
+    (repository / "here").rename(repository / name)
+    monkeypatch.chdir(repository / name)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(repository / name / "user"))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(repository / "dvc"))
+    exchange, folder = find_exchange(head(), None), repository / name / ".dvc" / "cache"
+    if cache == "of the clones":
+        exchange = Exchange(exchange.commit, exchange.git, dvc={})
+        folder = repository / name / "user" / "mnist-vae" / "sweeps" / "cache"
+    with take_slot(exchange, "sweep-1") as slot:
+        (slot.clone / "data").write_text("data")
+        slot.run("dvc", "add", "data")
+    assert [path.read_text() for path in folder.rglob("files/md5/*/*")] == ["data"]
+
+
+@pytest.mark.parametrize("name", ["%(name)s", "jürgen"])
+def test_a_dvc_remote_that_clones_could_not_name_is_refused_in_a_line(
+    repository, monkeypatch, name
+):
+    (repository / "here").rename(repository / name)
+    monkeypatch.chdir(repository / name)
+    (repository / name / ".dvc" / "config").write_text(
+        "[core]\nremote = store\n['remote \"store\"']\nurl = ../store\n"
+    )
+    git("remote", "add", "origin", "../remote")
+    head = commit()
+    git("push", "-q", "origin", "main")
+    with pytest.raises(UserError, match="Use a path in ASCII without") as refusal:
+        find_exchange(head, "origin")
+    assert str(refusal.value).startswith(f"DVC remote {repository / name / 'store'}: ")
+    assert "\n" not in str(refusal.value)
 
 
 def test_published_twice_it_stands_once_and_another_result_does_not_replace_it(

@@ -32,7 +32,19 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
     assert names("train.seed=2,1", "train.kl_weight=0.50,1.0") == written
     assert not names("train.kl_weight=1,0.5", "train.seed=1,2", commit="c1") & written
     assert not names("train.kl_weight=1,0.5", "train.seed=3,4") & written
-    assert len(names("train.kl_weight=1,1.0")) == 1
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        "train.kl_weight=1,1.0,1e0", "train.kl_weight=0,0.0,-0.0,-0,1e-400",
+        "train.weight_decay=-0.0,0", "train.learning_rate=1e-3,0.001,1.0e-3",
+        "train.seed=0,-0,-0.0,0.0", "train.epochs=1,1.0",
+        "model.hidden_dims=[512,64],[512.0,64]",
+    ],
+)  # fmt: skip
+def test_a_value_is_one_experiment_however_it_is_written(values):
+    assert len(names(values)) == 1
 
 
 @pytest.mark.parametrize(
@@ -41,8 +53,11 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
         (["train.kl_wieght=1,2"], "not a parameter; did you mean train.kl_weight?"),
         (["train.kl_weight=1,heavy"], "-S: train.kl_weight = 'heavy': should be a valid number"),
         (["train.kl_weight=1", "train.importance_samples=1", "train.gradient=stl,dreg"], "dreg is"),
-        (["train.kl_weight=[1,"], "cannot be read"),
-        (["train.kl_weight=interval(0,1)"], "cannot be read"),
+        (["train.kl_weight=[1,"], "cannot be used"),
+        (["train.kl_weight=interval(0,1)"], "cannot be used"),
+        (["train.seed=1,2", "train.epochs=range(0,0)"], "(train.epochs=range(0,0) has no value: "),
+        (["train.epochs=range(5,1)"], "range(START,STOP) ends before STOP)"),
+        (["train.epochs=shuffle(range(3,3))"], "has no value"),
         (["+train.more=1"], "is not a parameter"),
         (["~train.seed"], "should be a valid integer"),
     ],
@@ -52,3 +67,12 @@ def test_errors_take_one_or_two_lines(settings, message):
         grid(settings, "c0")
     assert message in str(refusal.value)
     assert len(str(refusal.value).splitlines()) <= 2
+
+
+@pytest.mark.parametrize("other", ["train.seed=1", "train.seed=[1,", "train.seed=range(0,0)"])
+@pytest.mark.parametrize("odd", ["", "[", "'", "&"])
+def test_a_password_in_a_setting_is_not_printed(odd, other):
+    for value in f"https://user:secret{odd}@host/", f"[https://user:secret{odd}@host/":
+        with pytest.raises(UserError) as refusal:
+            grid([other, f"prepare.mirror={value}"], "c0")
+        assert "secret" not in str(refusal.value)
