@@ -26,10 +26,9 @@ KINDS = [  # a format with a mode of pixels
 ]
 FOREIGN = [("gif", "P"), ("bmp", "RGB"), ("tiff", "F"), ("webp", "RGBA")]
 PICTURES = some.fixed_dictionaries({
-    "kind": some.sampled_from(3 * KINDS + FOREIGN), "damage": some.none() | some.none() | DAMAGE,
+    "kind": some.sampled_from(KINDS), "place": some.sampled_from(["a", "b b", "ü", "a/deeper"]),
     "size": some.tuples(some.integers(1, 40), some.integers(1, 40)) | some.just((3000, 1)),
-    "ending": some.sampled_from([*3 * [".png", ".jpg"], ".JPEG", ".gif", ".png.bak", ""]),
-    "place": some.sampled_from(["a", "b b", "ü", "a/deeper"]),
+    "ending": some.sampled_from([*5 * [".png", ".jpg"], ".JPEG", ".gif", ".png.bak", ""]),
 })  # fmt: skip
 
 
@@ -45,7 +44,8 @@ def picture(kind: tuple[str, str], size: tuple[int, int]) -> bytes:
 
 
 @given(
-    files=some.lists(PICTURES, max_size=7), in_classes=some.booleans(),
+    files=some.lists(PICTURES, min_size=2, max_size=9), in_classes=some.booleans(),
+    foreign=some.sampled_from([*4 * [None], *FOREIGN]), damage=some.none() | DAMAGE,
     prepare=some.fixed_dictionaries({
         "image_size": some.integers(1, 9), "channels": some.sampled_from([1, 3]),
         "validation_size": some.integers(1, 2), "limit": some.none() | some.integers(1, 3),
@@ -54,8 +54,9 @@ def picture(kind: tuple[str, str], size: tuple[int, int]) -> bytes:
 )  # fmt: skip
 @FUZZ
 def test_a_folder_of_pictures_is_prepared_or_refused(
-    tmp_path_factory, monkeypatch, files, in_classes, prepare
+    tmp_path_factory, monkeypatch, files, in_classes, foreign, damage, prepare
 ):
+    """The first file may be of a `foreign` format, and the second may have `damage`."""
     work = tmp_path_factory.getbasetemp() / "pictures"
     shutil.rmtree(work, ignore_errors=True)
     (work / "mine").mkdir(parents=True)
@@ -63,14 +64,16 @@ def test_a_folder_of_pictures_is_prepared_or_refused(
     read, whole = 0, True  # how many files are read as pictures; whether they all are some
     for index, its in enumerate(files):
         content = sound = picture(its["kind"], its["size"])
-        if its["damage"]:
-            content = damaged(content, **its["damage"], header=60)
+        if index == 0 and foreign:
+            content = picture(foreign, its["size"])
+        if index == 1 and damage:
+            content = damaged(content, **damage, header=60)
         path = work / "mine" / (its["place"] if in_classes else "") / f"{index}{its['ending']}"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
         if its["ending"].lower() in (".png", ".jpg", ".jpeg"):
             read += 1
-            whole &= content == sound and its["kind"] in KINDS
+            whole &= content == sound
     changes = {"dataset": "folder", "folder": "mine"} | prepare
     likelihood = "logistic" if prepare["binarization"] == "none" else "bernoulli"
     changes = {f"prepare.{name}": value for name, value in changes.items()}

@@ -23,21 +23,22 @@ from vae.images import save_images
 from vae.model import LIKELIHOODS, NETWORKS
 
 SIDE = some.integers(1, 13) | some.sampled_from([4, 8, 12, 100])
-SHAPES = some.tuples(some.sampled_from([1, 1, 1, 3, 3, 2, 4]), SIDE, SIDE)
+SHAPES = some.tuples(some.sampled_from([*4 * [1, 3], 2, 4]), SIDE, SIDE)
 PIXELS = [
     (binarization, likelihood)
     for binarization in ("threshold", "stochastic", "none") for likelihood in LIKELIHOODS
 ]  # fmt: skip
 FITTING = [pair for pair in PIXELS if (pair[0] == "none") == (pair[1] == "logistic")]
 DRAWS = [  # with the gradient and the weight of the KL; of the last three, each is refused
-    *((1, "reparameterized", weight) for weight in (0, 1, 5)), (1, "stl", 5), (2, "dreg", 1),
-    (2, "reparameterized", 1), (2, "stl", 1), (1, "dreg", 1), (2, "dreg", 5),
+    *(2 * [(1, "reparameterized", weight) for weight in (0, 1, 5)]),
+    *(3 * [(1, "stl", 5), (2, "dreg", 1), (2, "reparameterized", 1)]),
+    (2, "stl", 1), (1, "dreg", 1), (2, "dreg", 5),
 ]  # fmt: skip
 VALUES = {
-    "prepare.binarization model.likelihood": 3 * FITTING + PIXELS,
+    "prepare.binarization model.likelihood": 4 * FITTING + PIXELS,
     "train.importance_samples train.gradient train.kl_weight": DRAWS,
     "prepare.threshold": [0, 128, 254], "prepare.limit": [None, 2],
-    "prepare.validation_size": [1, 2, 5], "model.network": list(NETWORKS),
+    "prepare.validation_size": [1, 1, 2, 3, 5], "model.network": ["mlp", *NETWORKS],
     "model.hidden_dims": [[3], [3, 3]], "model.residual": [False, True], "model.channels": [1, 2],
     "model.latent_dim": [1, 2, 3], "model.posterior": ["bounded", "gaussian", "flow"],
     "model.prior": ["standard", "mixture"], "train.seed": [0, 2**63 - 1],
