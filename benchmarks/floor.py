@@ -1,6 +1,6 @@
 """What a training step costs beside its matrix products and fused Adam alone, on MNIST.
 
-`python -m benchmarks.floor` prints where a step of 32 images spends its time, by operation.
+`python -m benchmarks.floor` prints in seconds where a step of 32 images spends its time.
 """
 
 import statistics
