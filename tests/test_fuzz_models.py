@@ -9,7 +9,7 @@ import json
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as some
 
 import stages.evaluate
@@ -87,7 +87,7 @@ def arrays(shape: tuple[int, ...], count: int, brightest: int) -> tuple[np.ndarr
     stale=some.none() | some.none()
     | some.tuples(some.sampled_from(["train", "validation", "test"]), SHAPES, some.booleans()),
 )  # fmt: skip
-@FUZZ
+@settings(FUZZ, max_examples=FUZZ.max_examples // 3)  # a training takes a tenth of a second
 def test_any_model_of_any_images_is_trained_and_measured_or_refused(
     here, changes, shape, counts, brightest, stale
 ):
