@@ -83,7 +83,8 @@ def step(batch_size: int, portable: bool) -> tuple[float, float]:
 
 def main() -> None:
     start("cpu", "train.device")
-    run, steps = new_run(load_params(), train := load_images("data/train.safetensors")), 400
+    train, steps = load_images("data/train.safetensors"), 400
+    run = new_run(load_params(), train)
     images, stream = train.pixels[: steps * 32], generator("cpu", 0, "noise")
     train_epoch(run, images, stream, 1)
     with profile() as profiled:

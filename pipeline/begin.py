@@ -23,6 +23,10 @@ CODE = "stages", "pipeline", "datasets", "vae"  # the rooms that stages are made
 LOADED: dict[Path, str] = {}  # the digest of each file of them that Python has loaded
 
 
+def sha256(path: str | Path) -> str:
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
+
+
 class Noting(SourceFileLoader):
     """Compiles the file as it is now, and notes its digest."""
 
@@ -88,7 +92,6 @@ if missing := [name for name in NEEDED if find_spec(name) is None]:
 sys.excepthook = explain
 for module in [its for name, its in sys.modules.items() if name.partition(".")[0] in CODE]:
     if module.__file__:  # loaded before this line
-        its = Path(module.__file__).absolute()
-        LOADED[its] = hashlib.sha256(its.read_bytes()).hexdigest()
+        LOADED[Path(module.__file__).absolute()] = sha256(module.__file__)
 sys.path_hooks.insert(0, find_noted)
 sys.path_importer_cache.clear()  # of finders that were there before

@@ -4,10 +4,9 @@ DVC reads parameters, data and code after a stage has run. If somebody edited th
 would record the new ones for outputs that were made from the old ones.
 """
 
-import hashlib
 from pathlib import Path
 
-from pipeline.begin import CODE, LOADED
+from pipeline.begin import CODE, LOADED, sha256
 from pipeline.params import load_yaml
 from vae.errors import UserError
 
@@ -40,7 +39,7 @@ class Inputs:
             inside = dependency.rglob(files) if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:
-                    found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
+                    found[str(path)] = sha256(path)
         return found
 
     def check(self) -> None:

@@ -55,7 +55,7 @@ def test_a_stage_ends_with_the_dvc_that_started_it(project):
     until(log.exists)
     dvc.kill()
     stage = Path("/proc", running.read_text())
-    until(lambda: not stage.exists())
+    until(lambda: not stage.exists(), seconds=10)  # all epochs would take a minute or two
 
 
 def test_code_that_git_does_not_know_is_named_with_what_to_do(project):
