@@ -1,6 +1,8 @@
 # make repro    the whole pipeline: environment, data, training, metrics, pictures
 # make report   the results as one page, report.html, which needs no network
 # make test     lint, types and tests; .ci/run adds those that are marked slow
+# make show     the experiments as a table: their metrics, and the parameters in which they differ;
+#               make show WITH="effective_samples train.seed" adds columns by name
 # make bench    speed beside the usual training loop
 # Each prepares what it needs and skips what is done. Needs Python 3.11 or newer, git and make.
 
@@ -10,7 +12,7 @@ INSTALLED := $(VENV)/installed
 export PATH := $(abspath $(BIN)):$(PATH)
 unexport PYTHONSAFEPATH # with it Python does not find the stages
 
-.PHONY: repro report test bench with-or-without-git
+.PHONY: repro report test bench show with-or-without-git
 
 repro: $(INSTALLED) with-or-without-git
 	$(BIN)/dvc repro
@@ -24,6 +26,14 @@ test: $(INSTALLED)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -m "not slow"
+
+space := $(subst ,, )
+columns = $(subst $(space),|,$(strip elbo log_likelihood kl $(WITH)))
+# Parameters, and not metrics of metrics/train.json, which are called train.elbo and so on.
+parameters := (prepare|model|train|evaluate|sample)\.(?!(elbo|reconstruction|kl)$$)[^/]*
+show: $(INSTALLED) with-or-without-git
+	@$(BIN)/dvc exp show --only-changed --keep '^($(columns))$$' \
+	    --drop '^(?!(Experiment|$(columns)|$(parameters))$$)'
 
 bench: repro
 	$(BIN)/python -m benchmarks

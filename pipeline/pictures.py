@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import color_sequences, colormaps
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from pipeline.tiles import dots, tile
@@ -47,6 +48,13 @@ def principal_plane(points: np.ndarray) -> tuple[np.ndarray, float]:
     return plane * np.where(signs == 0, 1, signs), share
 
 
+def colours(classes: int) -> Sequence[tuple[float, ...]]:
+    """At least one for each class. Of the first ten, any two can be told apart."""
+    if classes > 10:
+        return [colormaps["turbo"](i / (classes - 1)) for i in range(classes)]
+    return [*map(to_rgb, color_sequences["tab10"][:9]), (0.0, 0.0, 0.0)]  # its tenth is a blue
+
+
 def save_latent_map(path: str | Path, means: np.ndarray, labels: np.ndarray, dataset: str) -> None:
     """Draws posterior means [N, latent], coloured by label, in the plane where they vary most."""
     figure = Figure(figsize=(6.4, 5.6), dpi=100, layout="constrained")
@@ -57,14 +65,16 @@ def save_latent_map(path: str | Path, means: np.ndarray, labels: np.ndarray, dat
     else:
         points, share = principal_plane(means)
         words = f"their two principal components, {share:.0%} of their variance"
-    for label in np.unique(labels):
+    classes = np.unique(labels)
+    for label, colour in zip(classes, colours(len(classes)), strict=False):
         chosen = points[labels == label]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=3, alpha=0.6, linewidths=0,
-                     color=colormaps["tab10"](label % 10), label=str(label))  # fmt: skip
+                     color=colour, label=str(label))  # fmt: skip
     axes.set_title(f"Posterior means of {len(means):,} {dataset} test images\n{words}", fontsize=10)
     axes.set_xlabel("first component")
     axes.set_ylabel("second component")
-    axes.legend(title="class", markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5))
+    axes.legend(title="class", markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5),
+                ncols=-(-len(classes) // 20))  # fmt: skip
     _save(figure, path)
 
 

@@ -3,6 +3,7 @@
 import importlib
 import json
 import re
+import sys
 
 import pytest
 
@@ -16,6 +17,7 @@ PROGRAM = r"(?:\w+=\S+ )*(?:dvc|git|make|python|torchrun|pip|sbatch|dask|ssh|ope
 TESTED = [
     (r"(make (repro|test|PYTHON|\.venv)|git clone)", ".ci/run", "make test"),
     (r"(make report|python -m report$)", "tests/report/test_inputs.py", 'stages.run("report")'),
+    (r"make show", "tests/test_commands.py", '"show", "WITH='),
     (r"python -m report\.changes", "tests/report/test_changes.py", 'stages.run("report.changes"'),
     (r"(dvc exp run --queue|for w in)", "tests/test_queue.py", '"exp", "run", "--queue"'),
     (r"dvc queue (start|status|logs)", "tests/test_queue.py", "dvc queue start --jobs 2"),
@@ -108,6 +110,10 @@ def compare(project: Project) -> None:
     table = project.dvc("exp", "show", "--csv")
     assert ",elbo," in table.splitlines()[0]
     assert "best" in table
+    environment = f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/installed"
+    table = project.run("make", *environment, "show", "WITH=effective_samples").stdout
+    for column in ("Experiment", "log_likelihood", "effective_samples", "train.kl_weight"):
+        assert column in table.splitlines()[1]
     project.dvc("plots", "diff", "HEAD", "workspace")
     page = project.read("dvc_plots/index.html").decode()
     for title in ("ELBO in nats per image", "Reconstruction, E", "KL of the posterior"):
