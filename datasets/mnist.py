@@ -15,7 +15,7 @@ import numpy as np
 from datasets import sources
 from datasets.load import Arrays
 
-SHA256 = {  # of the files LeCun, Cortes and Burges published, uncompressed
+SHA256 = {  # the files that LeCun, Cortes and Burges published, uncompressed
     "train-images-idx3-ubyte": "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
     "train-labels-idx1-ubyte": "65a50cbbf4e906d70832878ad85ccda5333a97f0f4c3dd2ef09a8a9eef7101c5",
     "t10k-images-idx3-ubyte": "0fa7898d509279e482958e8ce81c8e77db3f2f8254e26661ceb7762c4d494ce7",

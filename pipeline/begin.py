@@ -94,4 +94,4 @@ for module in [its for name, its in sys.modules.items() if name.partition(".")[0
     if module.__file__:  # loaded before this line
         LOADED[Path(module.__file__).absolute()] = sha256(module.__file__)
 sys.path_hooks.insert(0, find_noted)
-sys.path_importer_cache.clear()  # of finders that were there before
+sys.path_importer_cache.clear()  # forget the finders that were there before

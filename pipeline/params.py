@@ -275,7 +275,9 @@ def _explain(entry: ErrorDetails) -> str:
         return f"{name} is missing"
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
     message = message.replace("a valid tuple", "a list")
-    if isinstance(value, dict) and kind == "value_error":  # of several parameters, which it names
+    if (
+        isinstance(value, dict) and kind == "value_error"
+    ):  # the message names several parameters itself
         return message
     return f"{name} = {_shown(value)}: {message}"
 

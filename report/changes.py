@@ -19,7 +19,7 @@ from report.markdown import cell, code, table
 from report.record import mixture
 from vae.errors import UserError
 
-MARKER = "<!-- python -m report.changes -->"  # by which the workflow finds its comment again
+MARKER = "<!-- python -m report.changes -->"  # the workflow finds its comment by this
 TEST = "metrics/test.json"
 PICTURES = "plots/*.png"
 
@@ -79,7 +79,7 @@ def _compare(name: str, base: str) -> tuple[dict[str, File], dict[str, File]]:
 
     Raises UserError if some cannot be read now, or if the other commit has no metrics.
     """
-    logging.getLogger("dvc").setLevel(logging.ERROR)  # its warnings are raised here
+    logging.getLogger("dvc").setLevel(logging.ERROR)  # what it would warn of is raised here
     try:
         with Repo() as repo:
             metrics, params = repo.metrics.diff(base, all=True), repo.params.diff(base)

@@ -89,7 +89,7 @@ def lowest(values: Sequence[float]) -> float:
 def _dots(names: Sequence[str], lines: Sequence[tuple[str, str, Rows]]) -> go.Figure:
     """A dot with its error bar for each row, in a line of dots for each (name, metric, rows)."""
     figure = _figure(NATS, "")
-    places = list(range(len(names)))  # by number, since two experiments can have one name
+    places = list(range(len(names)))  # numbers, since two experiments can have one name
     for line, metric, rows in lines:
         figure.add_scatter(
             x=[row[metric] for row in rows], y=places, name=line, mode="markers", text=names,

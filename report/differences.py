@@ -22,7 +22,7 @@ EXPLANATION = (  # in one line: a comment on GitHub keeps line breaks
 )
 
 Difference = dict[str, object]  # as DVC has it: {"old": before, "new": now}, None where absent
-File = dict[str, Difference]  # by the name of the metric or parameter
+File = dict[str, Difference]  # each metric's or parameter's difference, by name
 
 
 def metrics_table(files: dict[str, File]) -> str:

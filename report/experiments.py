@@ -18,7 +18,7 @@ ALWAYS = [metric for metric in METRICS if metric != "bits_per_dimension"]  # ear
 @dataclass(frozen=True)
 class Experiment:
     name: str
-    state: str  # of one without metrics: failed, queued, running, or no metrics
+    state: str  # why it has no metrics: failed, queued, running, or no metrics
     changes: dict[str, str]  # parameters that differ from the workspace's
     metrics: dict[str, float] | None
     images: tuple[str, str | None]  # the data set, and how it was binarized

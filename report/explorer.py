@@ -11,8 +11,8 @@ from vae.model.likelihoods import Bernoulli, Likelihood, Logistic
 from vae.model.vae import VAE
 from vae.numerics import generator
 
-DRAWS = 200  # of the prior
-REACH = 3.0  # of a slider, at least: standard deviations of the standard prior
+DRAWS = 200  # how many draws of the prior the page holds
+REACH = 3.0  # a slider reaches so many standard deviations, at least
 
 
 def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
@@ -60,7 +60,7 @@ def mean(likelihood: Likelihood) -> dict:
         _, centres, _ = likelihood._parts(torch.zeros(likelihood.outputs, 1, 1))
         return {
             "name": "logistic",
-            "centres": centres.flatten().tolist(),  # of the components' locations
+            "centres": centres.flatten().tolist(),  # the components' locations
             "first": likelihood.FIRST,
             "log_scales": likelihood.LOG_SCALES,
         }

@@ -90,7 +90,9 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
     if is_convolution and shapes[0][:-3] == (1,) and _is_plain(module):
         return _convolution(module, shapes[0], _shape(node))
     if operation is nn.PixelShuffle:
-        order = module(_numbered(shapes[0])).flatten()  # of the input's numbers in the output
+        order = module(
+            _numbered(shapes[0])
+        ).flatten()  # which number of the input stands at each place of the output
         return _layer("gather", torch.ones(1, 1), torch.zeros(1), order.unsqueeze(1), _shape(node))
     name = str(module) if module else getattr(node.target, "__name__", node.target)
     raise CannotRun(f"the page does not know its operation {' '.join(name.split())[:200]}")
@@ -145,7 +147,7 @@ def _layer(
         "bias": in_base64(torch.zeros(after[1]) if bias is None else bias),
         "windows": in_base64(windows),  # as float32, which is exact below 2²⁴
         "places": len(windows),
-        "length": after.numel(),  # of the output
+        "length": after.numel(),  # how many numbers the output has
     }
 
 

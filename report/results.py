@@ -31,7 +31,7 @@ PICTURES = "samples", "reconstructions", "latent", "interpolations", "traversals
 
 @dataclass(frozen=True)
 class Picture:
-    name: str  # of its file, without .png
+    name: str  # its file's name without .png
     source: str  # a data: URL
     width: int
     height: int

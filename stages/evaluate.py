@@ -82,10 +82,10 @@ def main(inputs: Inputs) -> None:
     write_csv("plots/bounds.csv", rows)
     of_units = units(result.posterior)
     write_csv("plots/units.csv", of_units)
-    draw_pictures(model, result, test, metrics, [unit["kl"] for unit in of_units])
+    save_pictures(model, result, test, metrics, [unit["kl"] for unit in of_units])
 
 
-def draw_pictures(
+def save_pictures(
     model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
 ) -> None:
     """kl has the KL of each latent dimension."""

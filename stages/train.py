@@ -28,7 +28,7 @@ DATA = "data/train.safetensors", "data/validation.safetensors"
 EPOCHS = Path("plots/epochs")
 
 
-def draw(run: Run, epoch: int) -> None:
+def save_picture(run: Run, epoch: int) -> None:
     if epoch in run.grids:
         save_tiles(EPOCHS / f"{epoch}.png", run.grids[epoch].numpy(), columns=4)
 
@@ -91,14 +91,14 @@ def train(params: Params, processes: Processes, device_name: str, inputs: Inputs
         if processes.first:
             write_csv("plots/training.csv", run.rows)
             for epoch in range(1, done + 1):
-                draw(run, epoch)
+                save_picture(run, epoch)
 
     began = time.perf_counter()
     for row in fit(run, images, validation):
         if processes.first:
             checkpoint.save(run.state(), run.rows)
             write_csv("plots/training.csv", run.rows)
-            draw(run, len(run.rows))
+            save_picture(run, len(run.rows))
         print(
             f"epoch {len(run.rows):{len(str(epochs))}}/{epochs}   "
             f"train ELBO {row['train_elbo']:9.3f}   "

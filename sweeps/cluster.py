@@ -49,7 +49,7 @@ def _run(client: Client, exchange: Exchange, experiments: Sequence[Experiment]) 
             outcome = future.result()
         except UserError as error:
             outcome = f"failed: {error}"
-        except Exception as error:  # of Dask: workers that died, a scheduler that is gone; a bug
+        except Exception as error:  # Dask's: workers died, the scheduler is gone; or a bug
             outcome = f"failed: {error!r}"
         failed += outcome.startswith("failed: ")
         tqdm.write(f"{futures[future]}  {outcome}")

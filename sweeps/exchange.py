@@ -12,10 +12,10 @@ from vae.errors import UserError
 
 @dataclass(frozen=True)
 class Exchange:
-    commit: str  # that all experiments start from
+    commit: str  # all experiments start from it
     git: str  # a URL, or a path
     dvc: dict[str, dict]  # settings for the clones: of a remote, if there is one
-    cache: str = ""  # that the clones share; without it, those of a machine share one
+    cache: str = ""  # the clones' shared cache; empty: one for each machine
 
     def reference(self, name: str) -> str:
         """Where DVC keeps the experiment `name`."""

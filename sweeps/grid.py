@@ -15,7 +15,7 @@ from vae.errors import UserError
 @dataclass(frozen=True)
 class Experiment:
     name: str
-    overrides: tuple[str, ...]  # as `dvc exp run -S` takes them
+    overrides: tuple[str, ...]  # what `dvc exp run -S` takes
 
     def __str__(self) -> str:
         return f"{self.name}  {' '.join(self.overrides)}"

@@ -46,7 +46,7 @@ class Slot:
 
 
 def _reason(output: str) -> str:
-    for start in "error: ", "ERROR: ", "fatal: ":  # of a stage, or else of DVC, or of Git
+    for start in "error: ", "ERROR: ", "fatal: ":  # what a stage, DVC or Git begins an error with
         if found := re.search(f"^ *{start}(.+)", output, re.MULTILINE):
             return found[1]
     return output.strip()[-300:] or "it was killed, and printed nothing"
@@ -73,7 +73,7 @@ def take_slot(exchange: Exchange, name: str) -> Iterator[Slot]:
         yield slot
         ready.write_text(repr(exchange))
     finally:
-        os.close(lock)  # which frees it
+        os.close(lock)  # this frees it
 
 
 def _lock(folder: Path, name: str, number: int = 0) -> tuple[Path, int]:
@@ -108,4 +108,4 @@ def _clone(slot: Slot, exchange: Exchange) -> None:
     if "remote" in exchange.dvc:
         with suppress(UserError):  # what the remote lacks is made anew
             slot.run("dvc", "fetch")
-        slot.run("dvc", "push")  # which fails before the training if the remote cannot be used
+        slot.run("dvc", "push")  # fails here, before the training, if the remote cannot be used

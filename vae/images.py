@@ -47,7 +47,7 @@ class Images:
     pixels: Tensor  # uint8 [N, C, H, W]: levels 0, 1, …, levels − 1, or intensities 0..255
     labels: Tensor  # uint8 [N]
     levels: int  # 2 or 256
-    intensities: bool  # whether pixels of two levels are to be drawn from intensities
+    intensities: bool  # True: pixels hold intensities, from which binary pixels are drawn
     dataset: str  # MNIST, say
     binarization: str  # threshold N | stochastic | none
 

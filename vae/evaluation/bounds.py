@@ -59,7 +59,7 @@ class Evaluation:
     reconstruction: Tensor  # mean of log p(x|z) over the draws
     kl: Tensor
     bounds: list[Bound]  # ascending in k; the last is of all draws, one group
-    parts: dict[int, Bound]  # of a half and a quarter of a single group's draws, by k
+    parts: dict[int, Bound]  # by k: bounds of half and of a quarter of the draws
     effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
     posterior: Gaussian  # [N, latent]: mean and std of each dimension
 
@@ -113,7 +113,9 @@ def evaluate(
     # Sums are kept in double precision, which Apple's GPUs do not have, and read at the end.
     sums = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
 
-    def draw(terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]) -> Tensor:
+    def terms_at_draws(
+        terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]
+    ) -> Tensor:
         """The model's `terms` (elbo_terms or log_weights) of all images at one draw: [2, N]."""
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=pixels.device, generator=stream)
@@ -125,7 +127,7 @@ def evaluate(
 
     reconstruction, kl = torch.zeros(2, len(pixels), dtype=torch.float64, device=sums)
     for _ in trange(elbo_samples, desc="ELBO", unit="draw", leave=False, disable=None):
-        at_draw = draw(model.elbo_terms, posteriors)
+        at_draw = terms_at_draws(model.elbo_terms, posteriors)
         reconstruction += at_draw[0] / elbo_samples
         kl += at_draw[1] / elbo_samples
 
@@ -139,7 +141,7 @@ def evaluate(
     bounds, shared = ([Bound(k, len(pixels), sums) for k in its] for its in (sizes, shares))
     squares = Bound(importance_samples, len(pixels), sums)
     for _ in trange(importance_samples, desc="bound", unit="draw", leave=False, disable=None):
-        log_likelihood, kl_at_draw = draw(model.log_weights, proposals)
+        log_likelihood, kl_at_draw = terms_at_draws(model.log_weights, proposals)
         weight = log_likelihood - kl_at_draw
         for bound in *bounds, *shared:
             bound.add(weight)

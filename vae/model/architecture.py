@@ -7,17 +7,17 @@ from pkgutil import resolve_name
 
 from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 
-Shape = tuple[int, int, int]  # of an image: channels, height, width
+Shape = tuple[int, int, int]  # an image's channels, height and width
 
 
 @dataclass(frozen=True)
 class Architecture:
     """Raises ValueError if one of the names is unknown."""
 
-    shape: Shape  # of the images
+    shape: Shape  # the images' shape
     latent_dim: int
     network: str = "mlp"
-    settings: Mapping[str, object] = field(default_factory=dict)  # of the network
+    settings: Mapping[str, object] = field(default_factory=dict)  # the network's settings
     likelihood: str = "bernoulli"
     posterior: str = "gaussian"
     prior: str = "standard"

@@ -15,8 +15,8 @@ from vae.numerics import exp, log, log_sigmoid, log_sum_exp, sigmoid, softmax, s
 
 
 class Likelihood(ABC):
-    levels: int  # that a pixel can have
-    outputs: int = 1  # of the decoder, for each pixel and channel
+    levels: int  # how many levels a pixel can have
+    outputs: int = 1  # how many outputs of the decoder a pixel and channel takes
 
     @abstractmethod
     def log_prob(self, x: Tensor, outputs: Tensor) -> Tensor:
@@ -74,7 +74,7 @@ class Logistic(Likelihood):
     components = 5
     outputs = 3 * components
 
-    HALF = 0.5 / 255  # of a level
+    HALF = 0.5 / 255  # half the width of a level
     LOG_SCALES = -7.0, 3.0  # a scale is between these; at first it is e^FIRST
     FIRST = -3.0
 

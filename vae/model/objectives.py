@@ -25,7 +25,7 @@ class Terms:
     q: Density  # q(z|x)
     z: Tensor  # the draws, [K, N, latent]
     reconstruction: Tensor  # log p(x|z), [K, N]
-    kl: Tensor  # of q to the prior, [K, N]: exact where it can be, else at the draws
+    kl: Tensor  # KL of q to the prior, [K, N]: exact where it can be, else at the draws
     kl_weight: float  # train.kl_weight
     progress: Tensor  # the share of training that is done, 0 to 1, of no dimensions
 

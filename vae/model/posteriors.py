@@ -15,8 +15,8 @@ from vae.model.densities import Density, Gaussian
 from vae.model.networks.mlp import Layers
 from vae.numerics import exp, log, log_sigmoid, sigmoid
 
-MOMENT_DRAWS = 100  # of a posterior that is no Gaussian
-SMALLEST_VARIANCE = 1e-14  # of a dimension that does not vary, whose logarithm is asked for
+MOMENT_DRAWS = 100  # draws for the moments of a posterior that is no Gaussian
+SMALLEST_VARIANCE = 1e-14  # keeps the logarithm of a variance of 0 finite
 CONTEXT = 64  # outputs of the encoder that steer a flow
 MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
 
@@ -43,17 +43,17 @@ class BoundedPosterior(Posterior):
     """
 
     def forward(self, outputs: Tensor) -> Gaussian:
-        mean, spread = outputs.chunk(2, dim=-1)
-        spread = spread.clamp(min=MIN_LOG_STD)
-        return Gaussian(mean.tanh(), sigmoid(spread), log_sigmoid(spread))
+        mean, scale = outputs.chunk(2, dim=-1)
+        scale = scale.clamp(min=MIN_LOG_STD)
+        return Gaussian(mean.tanh(), sigmoid(scale), log_sigmoid(scale))
 
 
 class GaussianPosterior(Posterior):
     """A Gaussian with any mean and any positive std."""
 
     def forward(self, outputs: Tensor) -> Gaussian:
-        mean, spread = outputs.chunk(2, dim=-1)
-        log_std = (spread / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
+        mean, scale = outputs.chunk(2, dim=-1)
+        log_std = (scale / 2).clamp(MIN_LOG_STD, MAX_LOG_STD)
         return Gaussian(mean, exp(log_std), log_std)
 
 
@@ -94,8 +94,8 @@ class Coupling(nn.Module):
     def terms(self, first: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
         """→ shift and log scale, [..., second]; a scale is between 1/e and e."""
         context = context.expand(*first.shape[:-1], CONTEXT)
-        shift, spread = self.network(torch.cat([first, context], -1)).chunk(2, -1)
-        return shift, spread.tanh()
+        shift, scale = self.network(torch.cat([first, context], -1)).chunk(2, -1)
+        return shift, scale.tanh()
 
 
 class Flow(nn.ModuleList):
@@ -136,7 +136,7 @@ class FlowDensity(Density):
 
     base: Gaussian
     flow: Flow
-    parameters: dict[str, Tensor]  # of the flow
+    parameters: dict[str, Tensor]  # the flow's
     context: Tensor  # [N, CONTEXT]
 
     @property

@@ -32,7 +32,7 @@ class VAE(nn.Module):
         self.architecture = a = architecture
         self.dataset = ""  # the data it was trained on, and how that was binarized
         self.binarization = ""
-        self.precision = torch.float32  # of the networks' products
+        self.precision = torch.float32  # what the networks' products are computed in
         self.likelihood: Likelihood = resolve_name(LIKELIHOODS[a.likelihood])()
         network = resolve_name(NETWORKS[a.network])(**a.settings)
         channels, height, width = a.shape

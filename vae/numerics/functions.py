@@ -52,7 +52,7 @@ def log_sum_exp(logs: Tensor, dim: int = -1) -> Tensor:
 
 def log_mean_exp(logs: Tensor) -> Tensor:
     """The logarithm of the mean of e^log over the first dimension: [K, ...] → [...]."""
-    if len(logs) == 1:  # which saves 3% of a small step
+    if len(logs) == 1:  # this saves 3% of a small step
         return logs[0]
     return log_sum_exp(logs, 0) - math.log(len(logs))
 

@@ -14,7 +14,7 @@ from vae.numerics.functions import log_sigmoid
 from vae.numerics.products import Linear, Rule
 from vae.numerics.threads import Share
 
-FINGERPRINTS = {  # of the arithmetic that made the committed results, by MKL_CBWR
+FINGERPRINTS = {  # by MKL_CBWR: the arithmetic that made the committed results
     "AVX2,STRICT": "3c03fb3dbb583b68",
     "COMPATIBLE": "2ead47022d550b93",
 }
@@ -94,7 +94,7 @@ def keep_freed_memory() -> None:
     at commit ee92564.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
-        trim_threshold, mmap_threshold = -1, -3  # of glibc's malloc.h
+        trim_threshold, mmap_threshold = -1, -3  # constants of glibc's malloc.h
         libc.mallopt(trim_threshold, 2**30)
         libc.mallopt(mmap_threshold, 2**25)
 

@@ -14,7 +14,7 @@ from torch import Tensor
 from vae.errors import UserError
 from vae.files import digest, load_tensors, save_tensors
 
-Row = dict[str, float]  # of training.csv, by column
+Row = dict[str, float]  # a row of training.csv: the value of each column
 
 
 def fingerprint(chosen: Mapping[str, object], files: Iterable[str | Path]) -> str:

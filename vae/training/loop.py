@@ -63,7 +63,7 @@ def check_sense(at_rest: tuple[Tensor, Tensor], kl_weight: float, model: VAE) ->
     reconstruction, kl = at_rest
     trained = (reconstruction - kl_weight * kl).cpu().double().mean().item()
     guess = -model.architecture.pixels * math.log(model.likelihood.levels)
-    if not trained > 10 * guess:  # which is false of NaN, too
+    if not trained > 10 * guess:  # also refuses NaN, for which every comparison is false
         raise Diverged(
             f"at its end: reconstruction − kl_weight·KL is {trained:.4g} nats, where a guess at "
             f"random for each pixel has {guess:.0f}"

@@ -27,8 +27,8 @@ class Run:
     optimizer: AdamW
     step: Step
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
-    grids: dict[int, Tensor]  # of the epochs to be pictured: the same latents decoded, uint8
-    rows: list[Row]  # of training.csv: one for each epoch that is done
+    grids: dict[int, Tensor]  # by epoch: the same latents decoded, uint8, for a picture
+    rows: list[Row]  # of training.csv, one for each finished epoch
 
     @classmethod
     def new(

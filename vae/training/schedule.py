@@ -1,6 +1,6 @@
 """How the learning rate changes while training runs."""
 
-WARM_UP = 0.3  # of one_cycle: the share of all steps
+WARM_UP = 0.3  # the share of all steps in which one_cycle's rate rises
 
 
 def learning_rate(schedule: str, peak: float, step: int, steps: int) -> float:

@@ -105,7 +105,9 @@ class Sharded(Plain):
         self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
     ) -> Tensor:
         x = self.model.scaled(pixels)
-        seed = int(torch.randint(2**62, ()))  # of a network's own randomness, the same everywhere
+        seed = int(
+            torch.randint(2**62, ())
+        )  # for the network's own randomness; the same in every process
         ends, results = parts(len(x), self.shards), []
         for shard in self.processes.mine(self.shards):
             torch.manual_seed(seed + shard)
@@ -190,7 +192,7 @@ def together(device: str, shards: int) -> Iterator[tuple[Processes, str]]:
         yield ALONE, device
         return
     if sys.platform == "linux":  # ends with its launcher, instead of going on and writing files
-        set_parent_death_signal = 1  # of prctl.h
+        set_parent_death_signal = 1  # the constant PR_SET_PDEATHSIG of prctl.h
         ctypes.CDLL(None).prctl(set_parent_death_signal, signal.SIGKILL)
     try:
         count, rank = int(os.environ["WORLD_SIZE"]), int(os.environ["RANK"])
@@ -209,7 +211,9 @@ def together(device: str, shards: int) -> Iterator[tuple[Processes, str]]:
     except Exception as error:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which ends the others, once one is killed
+        signal.signal(
+            signal.SIGTERM, signal.SIG_IGN
+        )  # torchrun sends it to the others once one is killed
         get_error_handler().record_exception(error)
         sys.exit(1)
 

@@ -33,7 +33,7 @@ class Conv(Network):
     arXiv:1609.05158), with most of its channels at a quarter of the image's height and width.
     """
 
-    channels: int = 16  # of the largest feature maps
+    channels: int = 16  # channels of the largest feature maps
 
     def __post_init__(self) -> None:
         check_setting("channels", self.channels)
