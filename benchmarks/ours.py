@@ -24,7 +24,9 @@ def our_epochs() -> Callable[[], float]:
 
 
 def new_run(params: Params, train: Images) -> Run:
-    return Run.new(params.model.architecture(train.shape), params.train.settings(), train)
+    return Run.new(
+        params.model.architecture(train.shape, train.classes), params.train.settings(), train
+    )
 
 
 def changed(params: Params, **sections: dict) -> Params:

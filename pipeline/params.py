@@ -101,15 +101,17 @@ class ModelParts(Section):
     likelihood: Annotated[str, AfterValidator(_one_of(LIKELIHOODS))]
     posterior: Annotated[str, AfterValidator(_one_of(POSTERIORS))]
     prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
+    conditional: bool
 
     def settings_of(self, network: str) -> dict[str, Any]:
         return {
             its.name: getattr(self, its.name) for its in fields(resolve_name(NETWORKS[network]))
         }
 
-    def architecture(self, shape: Shape) -> Architecture:
-        """Of a model of images of that shape."""
+    def architecture(self, shape: Shape, classes: int) -> Architecture:
+        """The architecture for images of that shape and number of classes."""
         parts = {name: getattr(self, name) for name in ModelParts.model_fields}
+        parts["classes"] = classes if parts.pop("conditional") else 0
         return Architecture(shape, settings=self.settings_of(self.network), **parts)
 
     @model_validator(mode="after")

@@ -8,6 +8,7 @@ window.explorer = (() => {
   const mean = likelihoods[model.likelihood.name](model.likelihood);
   const [channels, height, width] = model.shape;
   const draws = floats(model.draws);
+  const places = model.places.map(floats); // of the classes, in a conditional model
   const classes = Object.entries(model.classes).map(([label, mean]) => [label, floats(mean)]);
   const signed = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
 
@@ -44,8 +45,11 @@ window.explorer = (() => {
     });
   }
 
-  function set(latents) {
+  let present = null; // the class whose place z stands at, in a conditional model
+
+  function set(latents, label = null) {
     z.set(latents);
+    present = label;
     changed();
   }
 
@@ -77,13 +81,24 @@ window.explorer = (() => {
   element("zero").addEventListener("click", () => set(new Float32Array(model.latent)));
   element("random").addEventListener("click", () => {
     const draw = Math.floor((Math.random() * draws.length) / model.latent);
-    set(draws.subarray(draw * model.latent, (draw + 1) * model.latent));
+    set(draws.subarray(draw * model.latent, (draw + 1) * model.latent), draw % places.length);
   });
   for (const [label, mean] of classes) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", textContent: label });
-    button.addEventListener("click", () => set(mean));
+    button.addEventListener("click", () => set(mean, Number(label)));
     element("classes").append(button);
+  }
+
+  // Of a conditional model: what is the same in another class.
+  for (const [label, place] of places.entries()) {
+    const button = document.createElement("button");
+    Object.assign(button, { type: "button", textContent: label });
+    button.addEventListener("click", () => {
+      const before = places[present] ?? new Float32Array(model.latent);
+      set(z.map((value, i) => value + place[i] - before[i]), label);
+    });
+    element("places").append(button);
   }
 
   // Points [left, top] in percent, moved until none is nearer than `least` to another.
@@ -215,6 +230,6 @@ window.explorer = (() => {
   }
 
   if (element("pad")) addPad(element("pad"));
-  set(classes[0][1]);
+  set(classes[0][1], Number(classes[0][0]));
   return { latents: () => [...z], set };
 })();

@@ -1,4 +1,7 @@
-"""Draws new images: z from the prior, through the decoder. Writes plots/samples.png."""
+"""Draws new images: z from the prior, through the decoder. Writes plots/samples.png.
+
+Each row of a conditional model's is of a class, in turn.
+"""
 
 from pipeline.inputs import Inputs
 from pipeline.params import load_params
@@ -13,11 +16,15 @@ def main(inputs: Inputs) -> None:
     device = start(params.device, "sample.device")
     model = VAE.load("models/vae.safetensors", device)
     settle(model.networks)
-    images = model.sample(params.num_images, generator(device, params.seed, "latents"))
+    a, count, columns = model.architecture, params.num_images, params.columns
+    rows = [row % a.classes for row in range(-(-count // columns))] if a.classes else []
+    labels = [label for label in rows for _ in range(columns)][:count] if rows else None
+    stream = generator(device, params.seed, "latents")
+    images = model.sample(count, stream, labels=labels)
     inputs.check()  # before anything is written
-    a = model.architecture
     title = f"New {model.dataset} images: {a.latent_dim} dimensions, {a.prior} prior"
-    save_grid("plots/samples.png", images.cpu().numpy(), params.columns, title)
+    names = [f"class {label}" for label in rows]
+    save_grid("plots/samples.png", images.cpu().numpy(), columns, title, row_labels=names)
 
 
 if __name__ == "__main__":

@@ -80,7 +80,7 @@ def train(params: Params, processes: Processes, device_name: str, inputs: Inputs
             f"Make both again: dvc repro"
         )
 
-    architecture = params.model.architecture(images.shape)
+    architecture = params.model.architecture(images.shape, images.classes)
     run = Run.new(architecture, params.train.settings(), images, processes)
     settle(run.model.networks)
     checkpoint = Checkpoint(checkpoint_path(params, device))

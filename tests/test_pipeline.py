@@ -180,3 +180,16 @@ def test_make_finds_the_larger_repository_that_the_project_is_a_folder_of(projec
     assert make("with-or-without-git") == ""
     project.dvc("exp", "save", "-n", "here")
     assert "here" in project.dvc("exp", "show", "--csv")
+
+
+def test_a_conditional_model_goes_through_all_stages_and_goes_on_when_killed(stages):
+    project = stages.project
+    project.choose("model.conditional=true train.kl_weight=1 sample.num_images=12 train.shards=2")
+    measured = stages.measure()
+    assert measured["conditional"]
+    assert measured["log_likelihood"] > measured["elbo"]
+    whole = project.outputs("train")
+    stages.run("train", killed_at="plots/epochs/2.png")
+    assert "going on after epoch 2" in stages.succeed("train")
+    assert project.outputs("train") == whole
+    assert "log p(x|y) ≥" in stages.succeed("evaluate")

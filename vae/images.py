@@ -58,6 +58,11 @@ class Images:
         return channels, height, width
 
     @property
+    def classes(self) -> int:
+        """How many there are if each integer up to the largest label is one."""
+        return int(self.labels.max()) + 1
+
+    @property
     def kind(self) -> str:
         return kind(self.dataset, self.binarization, self.shape)
 

@@ -28,6 +28,7 @@ RESIDUAL = {"hidden_dims": (500, 500), "residual": True}
 MODELS = {  # data set and architecture
     "plain": ("MNIST", Architecture(GREY, 12, posterior="bounded")),
     "convolutional": ("FashionMNIST", Architecture(GREY, 12, "conv")),
+    "conditional": ("MNIST", Architecture(GREY, 12, posterior="bounded", classes=10)),
     "colourful": ("pictures", Architecture(COLOUR, 12, "conv", likelihood="logistic")),
     "large": ("pictures", Architecture(COLOUR, 40, "mlp", RESIDUAL, "logistic", prior="mixture")),
 }

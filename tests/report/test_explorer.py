@@ -11,9 +11,11 @@ from vae.images import load_images
 
 
 def mean_of(project: Project, label: int) -> list[float]:
-    """The posterior mean of the first test image of a class."""
+    """The posterior mean of the first test image of a class, as the decoder takes it."""
     test = load_images(project.folder / "data/test.safetensors")
-    return model_of(project).encode(test.pixels[test.labels == label]).mean[0].tolist()
+    model, labels = model_of(project), test.labels[test.labels == label]
+    q = model.encode(test.pixels[test.labels == label], labels if model.classes else None)
+    return model.placed(q.mean, labels)[0].tolist()
 
 
 def latents(page) -> list[float]:
@@ -50,7 +52,7 @@ def test_the_image_is_the_python_decoders(visit, reported, name):
         assert alpha.eq(255).all()
         return torch.stack(colours)
 
-    page.get_by_role("button", name="0", exact=True).click()
+    page.locator("#classes button").first.click()
     z = mean_of(project, 0)
     before = shown()
     assert decoded(project, z).std() > 30  # a picture
@@ -94,6 +96,20 @@ def test_buttons_go_to_a_class_to_zero_and_to_draws_of_the_models_prior(visit, l
         assert (centres - draw).abs().amax(1).min() < 0.1
         draws.add(tuple(draw.tolist()))
     assert len(draws) > 1
+
+
+def test_a_conditional_models_latents_stay_when_the_class_changes(visit, reported):
+    project = reported("conditional")
+    page = visit(project)
+    places = model_of(project).classes.places.weight.T
+    page.get_by_role("group", name="test image of").get_by_role("button", name="4").click()
+    for label in 7, 2:
+        page.get_by_role("group", name="The same latents").get_by_role(
+            "button", name=str(label)
+        ).click()
+        z = torch.tensor(mean_of(project, 4)) - places[4] + places[label]
+        assert latents(page) == pytest.approx(z.tolist(), abs=1e-5)
+    assert "log p(x|y) ≥" in page.locator("dl").inner_text()
 
 
 def test_the_square_moves_two_dimensions_by_keys_and_by_pointer(visit, plain):

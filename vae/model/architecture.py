@@ -21,6 +21,7 @@ class Architecture:
     likelihood: str = "bernoulli"
     posterior: str = "gaussian"
     prior: str = "standard"
+    classes: int = 0  # of a conditional model; 0: it does not know the images' classes
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "shape", tuple(self.shape))  # JSON has lists

@@ -19,6 +19,7 @@ from vae.errors import UserError
 from vae.files import load_tensors, save_tensors
 from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 from vae.model.architecture import Architecture
+from vae.model.classes import Classes, labelled
 from vae.model.densities import Density
 from vae.model.likelihoods import Likelihood
 from vae.numerics import govern, log_add_exp, share_processors
@@ -41,12 +42,13 @@ class VAE(nn.Module):
         self.decoder = network.decoder(a.latent_dim, decoded)
         self.head = resolve_name(POSTERIORS[a.posterior])(a.latent_dim)
         self.prior = resolve_name(PRIORS[a.prior])(a.latent_dim)
+        self.classes = Classes(a.classes, a.encoder_outputs, a.latent_dim) if a.classes else None
         for part in self.networks:
             govern(part)
 
     @property
     def networks(self) -> list[nn.Module]:
-        return [self.encoder, self.head, self.decoder]
+        return [self.encoder, self.head, self.decoder, *([self.classes] if self.classes else [])]
 
     @property
     def numbers(self) -> int:
@@ -54,8 +56,42 @@ class VAE(nn.Module):
         return self.likelihood.outputs * self.architecture.pixels
 
     def posterior(self, x: Tensor) -> Density:
-        """q(z|x) of float images in [0, 1], [N, C, H, W]."""
-        return self.head(self._run(self.encoder, x))
+        """q(z|x) of float images in [0, 1], [N, C, H, W]; of a conditional model q(z|x, y), and x
+        is [N, C + 1, H, W], as `labelled` makes it. So it is in `elbo_terms` and `log_weights`.
+        """
+        images, labels = self.split(x)
+        outputs = self._run(self.encoder, images)
+        if self.classes and labels is not None:
+            outputs = outputs + self.classes.to_outputs(self.classes.one_hot(labels))
+        return self.head(outputs)
+
+    def labelled(self, pixels: Tensor, labels: Tensor) -> Tensor:
+        """Images, [N, C, H, W], as the model takes them: with their classes, if it is conditional.
+        Raises UserError if it was not trained with one of these.
+        """
+        if self.classes is None:
+            return pixels
+        if (largest := int(labels.max())) >= self.classes.count:
+            raise UserError(
+                f"an image is of class {largest}, and the training images are of the classes 0 to "
+                f"{self.classes.count - 1}.\nSet model.conditional to false, or prepare.seed to "
+                f"another split"
+            )
+        return labelled(pixels, labels)
+
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
+        """The images of x, [N, C, H, W] and, of a conditional model, their classes, [N]."""
+        channels = self.architecture.shape[0]
+        return (x[:, :channels], x[:, channels, 0, 0]) if self.classes else (x, None)
+
+    def placed(self, z: Tensor, labels: Tensor | None) -> Tensor:
+        """Latents as the decoder takes them, [..., N, latent]: in a conditional model, moved to the
+        places of their classes. labels [N].
+        """
+        if self.classes is None or labels is None:
+            return z
+        device = self._weight.device
+        return z.to(device) + self.classes.places(self.classes.one_hot(labels.to(device)))
 
     def outputs(self, z: Tensor) -> Tensor:
         """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
@@ -76,28 +112,34 @@ class VAE(nn.Module):
         x [N, C, H, W]; q is q(z|x); z are draws of it, [..., N, latent]. The KL is exact where the
         prior has it in closed form, and else log q(z|x) − log p(z) at the draws.
         """
-        return self.likelihood.log_prob(x, self.outputs(z)), self.prior.kl(q, z)
+        return self._log_prob(x, z), self.prior.kl(q, z)
 
     def log_weights(self, x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
         """Both parts of log w = log p(x|z) − log q(z|x)/p(z) at the draws, [..., N] each. The
         logarithm of the mean of K weights is a bound on log p(x) (vae/model/objectives.py).
         """
         log_ratio = q.log_prob(z) - self.prior.log_prob(z)
-        return self.likelihood.log_prob(x, self.outputs(z)), log_ratio
+        return self._log_prob(x, z), log_ratio
+
+    def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+        """log p(x|z), [..., N]; of a conditional model log p(x|z, y)."""
+        images, labels = self.split(x)
+        return self.likelihood.log_prob(images, self.outputs(self.placed(z, labels)))
 
     @torch.no_grad()
-    def encode(self, images: ArrayLike) -> Density:
+    def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> Density:
         """q(z|x) of images [N, C, H, W], [N, C·H·W] or, in one channel, [N, H, W]: integers from 0
-        to the highest level, or floats in [0, 1], as torchvision gives them.
+        to the highest level, or floats in [0, 1], as torchvision gives them. A conditional model,
+        and no other, takes their classes as well: labels [N].
 
         Raises ValueError for anything else.
         """
-        return self.posterior(self.inputs(images)).detach()
+        return self.posterior(self.inputs(images, labels)).detach()
 
     @torch.no_grad()
     def decode(self, z: ArrayLike) -> Tensor:
         """Latents [..., latent] → the parameters of p(x|z), [..., outputs·C, H, W]: logits if it is
-        Bernoulli.
+        Bernoulli. A conditional model takes latents that are `placed`.
 
         Raises ValueError if the latents have another dimension.
         """
@@ -113,11 +155,17 @@ class VAE(nn.Module):
 
     def scaled(self, pixels: Tensor) -> Tensor:
         """Levels, uint8 → what the model takes: float32 in [0, 1]."""
-        top = self.likelihood.levels - 1
-        return pixels.float() if top == 1 else pixels.float() / top
+        top, x = self.likelihood.levels - 1, pixels.float()
+        if top > 1:
+            x[:, : self.architecture.shape[0]] /= top
+        return x
 
-    def inputs(self, images: ArrayLike) -> Tensor:
-        """Images as `encode` takes them → float [N, C, H, W] in [0, 1]. Raises as it does."""
+    def inputs(self, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
+        """Images as `encode` takes them → float [N, C, H, W] in [0, 1], with another channel in a
+        conditional model. Raises as it does.
+        """
+        if (self.classes is None) != (labels is None):
+            raise ValueError("a conditional model needs labels, and another one takes none")
         shape, top = self.architecture.shape, self.likelihood.levels - 1
         try:
             images = torch.as_tensor(images, device=self._weight.device)
@@ -140,24 +188,37 @@ class VAE(nn.Module):
                 f"{top} or a float in [0, 1], as in the model's training images (binarization: "
                 f"{self.binarization or 'unknown'})"
             )
-        return level / top
+        x = level / top
+        if self.classes is None:
+            return x
+        its = self.classes.checked(labels)
+        if len(its) != len(x):
+            raise ValueError(f"{len(its)} labels of {len(x)} images")
+        return labelled(x, its)
 
-    def reconstruct(self, images: ArrayLike) -> Tensor:
+    def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
         """Images as `encode` takes them → mean images [N, C, H, W] at the posterior's center, which
         is its mean if it is a Gaussian.
         """
-        return self.mean_images(self.encode(images).center)
+        with torch.no_grad():
+            x = self.inputs(images, labels)
+            return self.mean_images(self.placed(self.posterior(x).center, self.split(x)[1]))
 
     @torch.no_grad()
     def log_likelihood(
-        self, images: ArrayLike, draws: int = 500, generator: torch.Generator | None = None
+        self,
+        images: ArrayLike,
+        draws: int = 500,
+        generator: torch.Generator | None = None,
+        labels: ArrayLike | None = None,
     ) -> Tensor:
-        """Images as `encode` takes them → the importance-weighted bound on each one's log p(x) with
-        so many draws, [N] in nats (Burda et al. 2016, eq. 8). `vae.evaluation.bounds` adds errors.
+        """Images as `encode` takes them → the importance-weighted bound with so many draws on each
+        one's log p(x), [N] in nats (Burda et al. 2016, eq. 8). Of a conditional model it is on
+        log p(x|y). `vae.evaluation.bounds` adds errors.
         """
         if draws < 1:
             raise ValueError(f"draws = {draws}: should be at least 1")
-        x = self.inputs(images)
+        x = self.inputs(images, labels)
         q = self.posterior(x)
         shape = len(x), self.architecture.latent_dim
         bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
@@ -169,10 +230,15 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def sample(
-        self, count: int, generator: torch.Generator | None = None, pixels: bool = False
+        self,
+        count: int,
+        generator: torch.Generator | None = None,
+        pixels: bool = False,
+        labels: ArrayLike | None = None,
     ) -> Tensor:
         """`count` new images from the prior, [count, C, H, W]: the likelihood's mean in [0, 1] or,
-        with `pixels`, a draw. Raises ValueError if the count is negative.
+        with `pixels`, a draw. Those of a conditional model are of the classes `labels`, [count] or,
+        if these are not given, of each class in turn. Raises ValueError if the count is negative.
         """
         if count < 0:
             raise ValueError(f"count = {count}: should not be negative")
@@ -180,6 +246,11 @@ class VAE(nn.Module):
         rows = max(count, 32)  # for the same images whatever their number
         noise = torch.randn(rows, self.architecture.latent_dim, generator=generator, device=device)
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
+        z = z.to(self._weight.dtype)
+        if self.classes:
+            turns = torch.arange(count) % self.classes.count if labels is None else labels
+            turns = self.classes.checked(turns)
+            z[:count] = self.placed(z[:count], turns)
         outputs = self.outputs(z)[:count]
         if pixels:
             return self.likelihood.draw(outputs, generator)

@@ -85,14 +85,16 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[Row]:
 
     shape = len(validation.pixels), model.architecture.latent_dim  # the same noise after each epoch
     validation_noise = torch.randn(shape, device=device, generator=stream("validation noise"))
+    validation_pixels = model.labelled(validation.pixels, validation.labels)
     for epoch in range(len(run.rows) + 1, settings.epochs + 1):
         order = generator("cpu", settings.seed, f"order of epoch {epoch}")
         shuffled = torch.randperm(len(train.pixels), generator=order).to(device)
-        pixels = train.drawn(stream(f"pixels of epoch {epoch}"))[shuffled]
+        drawn = train.drawn(stream(f"pixels of epoch {epoch}"))
+        pixels = model.labelled(drawn, train.labels)[shuffled]
         torch.manual_seed(seed_of(settings.seed, f"dropout of epoch {epoch}"))  # a network's own
         try:
             moving = train_epoch(run, pixels, stream(f"noise of epoch {epoch}"), epoch)
-            at_rest = elbo_at_rest(model, validation.pixels, validation_noise)
+            at_rest = elbo_at_rest(model, validation_pixels, validation_noise)
             check_sense(at_rest, settings.kl_weight, model)
         except Diverged as diverged:
             others = {"weight_decay": 0, "kl_weight": 10}  # a larger value may be the cause
@@ -139,7 +141,7 @@ def final_metrics(
     stream = generator(device, seed, "final noise")
     metrics = {}
     for name, images in ("train", train), ("validation", validation):
-        pixels = images.drawn(stream)
+        pixels = model.labelled(images.drawn(stream), images.labels)
         shape = len(pixels), model.architecture.latent_dim
         noise = torch.randn(shape, device=device, generator=stream)
         metrics[name] = summarize(*elbo_at_rest(model, pixels, noise))

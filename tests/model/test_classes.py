@@ -1,0 +1,99 @@
+"""A conditional model is, for each class, a model without classes."""
+
+import pytest
+import torch
+
+from tests.models import prepared, random_images, small_vae
+from vae import VAE
+from vae.errors import UserError
+from vae.evaluation.bounds import evaluate
+from vae.model.objectives import loss
+
+CLASSES = 3
+
+
+def of_one_class(model: VAE, label: int) -> VAE:
+    """The model without classes that `model` is for this one: what the class adds stands in the
+    biases of the encoder's last layer and of the decoder's first.
+    """
+    parts = {"posterior": model.architecture.posterior, "prior": model.architecture.prior}
+    plain = small_vae(**parts)
+    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "classes" not in k})
+    with torch.no_grad():
+        *_, last = plain.encoder.parameters()
+        last += model.classes.to_outputs.weight[:, label]
+        weight, bias, *_ = plain.decoder.parameters()
+        bias += weight @ model.classes.places.weight[:, label]
+    return plain
+
+
+@pytest.mark.parametrize("prior", ["standard", "mixture"])
+@pytest.mark.parametrize("posterior", ["bounded", "gaussian", "flow"])
+def test_of_each_class_it_measures_what_a_model_of_that_class_does(posterior, prior):
+    model = small_vae(posterior=posterior, prior=prior, classes=CLASSES)
+    images, draws = random_images(5), torch.Generator()
+    noise = torch.randn(4, 5, 3, dtype=torch.float64)
+    for label in range(CLASSES):
+        plain, labels = of_one_class(model, label), torch.full((5,), label)
+        x = model.inputs(images, labels)
+        torch.testing.assert_close(
+            loss(model, x, noise, x.new_zeros(())), loss(plain, images, noise, x.new_zeros(()))
+        )
+        bounds = [
+            its.log_likelihood(images, 3, draws.manual_seed(0), **given)
+            for its, given in ((model, {"labels": labels}), (plain, {}))
+        ]
+        torch.testing.assert_close(*bounds)
+        torch.testing.assert_close(model.reconstruct(images, labels), plain.reconstruct(images))
+        torch.testing.assert_close(
+            model.sample(5, draws.manual_seed(0), labels=labels),
+            plain.sample(5, draws.manual_seed(0)),
+        )
+
+
+def test_evaluation_measures_each_image_under_its_own_class():
+    model = small_vae(classes=10)
+    images = prepared(12)
+    model.scaled = lambda pixels: pixels.double()
+    pixels = model.labelled(images.pixels, images.labels)
+    result = evaluate(model, pixels, 1, 4, torch.Generator().manual_seed(0))
+    others = evaluate(model, model.labelled(images.pixels, 9 - images.labels % 10), 1, 4,
+                      torch.Generator().manual_seed(0))  # fmt: skip
+    stream = torch.Generator().manual_seed(0)
+    torch.randn(12, 3, generator=stream)  # of the ELBO's draw
+    bound = model.log_likelihood(images.pixels, 4, stream, images.labels)
+    torch.testing.assert_close(result.log_likelihood, bound)
+    assert (result.log_likelihood != others.log_likelihood).all()
+
+
+def test_images_are_sampled_of_each_class_in_turn():
+    model = small_vae(classes=CLASSES)
+    in_turn = model.sample(7, torch.Generator().manual_seed(0))
+    labels = [0, 1, 2, 0, 1, 2, 0]
+    assert in_turn.equal(model.sample(7, torch.Generator().manual_seed(0), labels=labels))
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "needs labels"),
+        ([0, 1], "2 labels of 3 images"),
+        ([0, 1, 3], "from 0 to 2"),
+        ([0, 1, -1], "from 0 to 2"),
+        ([0.0, 1.0, 2.0], "an integer"),
+    ],
+)
+def test_other_labels_are_refused(labels, message):
+    with pytest.raises(ValueError, match=message):
+        small_vae(classes=CLASSES).encode(random_images(3), labels)
+
+
+def test_a_model_without_classes_takes_no_labels():
+    with pytest.raises(ValueError, match="takes none"):
+        small_vae().encode(random_images(3), [0, 1, 2])
+
+
+def test_a_class_that_no_training_image_has_is_named():
+    images = prepared(10)
+    with pytest.raises(UserError, match="an image is of class 9, and the training images"):
+        small_vae(classes=CLASSES).labelled(images.pixels, images.labels)

@@ -1,0 +1,39 @@
+"""A conditional VAE, of images whose classes are known (Sohn et al. 2015; Kingma et al. 2014,
+arXiv:1406.5298): p(x|y) = ∫ p(x|z, y) p(z) dz, with q(z|x, y).
+"""
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import one_hot
+
+
+class Classes(nn.Module):
+    """What a class adds to the encoder's outputs, and to the latents that the decoder takes.
+
+    For the decoder, each class has a prior of its own: that of z, moved to the class's place.
+    """
+
+    def __init__(self, count: int, outputs: int, latent_dim: int):
+        super().__init__()
+        self.count = count
+        self.to_outputs = nn.Linear(count, outputs, bias=False)
+        self.places = nn.Linear(count, latent_dim, bias=False)
+
+    def one_hot(self, labels: Tensor) -> Tensor:
+        """[N], whole numbers of any type → [N, count]."""
+        return one_hot(labels.long(), self.count).to(self.places.weight.dtype)
+
+    def checked(self, labels: object) -> Tensor:
+        """Labels that a person gives. Raises ValueError if they are none of these classes."""
+        its = torch.as_tensor(labels, device=self.places.weight.device)
+        if its.ndim != 1 or its.is_floating_point() or not ((its >= 0) & (its < self.count)).all():
+            raise ValueError(f"labels should be [N], each an integer from 0 to {self.count - 1}")
+        return its
+
+
+def labelled(pixels: Tensor, labels: Tensor) -> Tensor:
+    """[N, C, H, W] → [N, C + 1, H, W]. Each pixel of the last channel is the image's class, so that
+    images and classes go the same way through batches, shards, blocks and recordings.
+    """
+    plane = labels.to(pixels.dtype).view(-1, 1, 1, 1).expand(-1, 1, *pixels.shape[2:])
+    return torch.cat([pixels, plane], 1)
