@@ -19,9 +19,8 @@ TESTED = [
     (r"(make report|python -m report$)", "tests/report/test_inputs.py", 'stages.run("report")'),
     (r"make show", "tests/test_commands.py", '"show", "WITH='),
     (r"python -m report\.changes", "tests/report/test_changes.py", 'stages.run("report.changes"'),
-    (r"(dvc exp run --queue|for w in)", "tests/test_queue.py", '"exp", "run", "--queue"'),
+    (r"dvc exp run --queue", "tests/test_queue.py", '"exp", "run", "--queue"'),
     (r"dvc queue (start|status|logs)", "tests/test_queue.py", "dvc queue start --jobs 2"),
-    (r"dvc plots diff NAME1 NAME2", "tests/test_queue.py", '"plots", "diff", "seed1", "seed2"'),
     (r"dvc exp (apply|branch)", "tests/test_queue.py", '"exp", "branch", "seed2"'),
     (
         r"dvc exp run .*\$\(cat presets/",
