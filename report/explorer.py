@@ -42,7 +42,7 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
             reason = " ".join(str(error).split())[:200]
             raise CannotRun(f"its encoder does not take images alone ({reason})") from error
         means = model.placed(means, test.labels[chosen])
-        places = model.classes.places.weight.T if model.classes else torch.zeros(0)
+        places = model.classes.places.weight.detach().T if model.classes else torch.zeros(0)
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {
         "shape": model.architecture.shape,

@@ -28,6 +28,7 @@ TESTED = [
         "readme_block()",
     ),
     (r"dvc exp run -S prepare\.(dataset|binarization)=", "tests/test_pipeline.py", "fashion_mnist"),
+    (r"dvc exp run -S model.conditional", "tests/test_pipeline.py", "model.conditional=true"),
     (r"dvc exp run -S (model|train)\.", "tests/test_pipeline.py", "model.network=conv"),
     (r"dvc plots (diff HEAD|show)", "tests/test_commands.py", '"plots", "diff", "HEAD"'),
     (r"dvc params", "tests/test_commands.py", '"params", "diff"'),
@@ -53,6 +54,7 @@ TESTED = [
 # Commands that no test runs, and words by which their page says what they take or do.
 TAKES = [
     (r"make bench", "in about ten minutes"),
+    (r"PIP_EXTRA_INDEX_URL=", "(not tried)"),
     (r"sbatch", "a batch system"),
     (r"ssh", "By ssh"),
     (r"openssl", "makes a certificate"),

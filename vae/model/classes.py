@@ -23,6 +23,10 @@ class Classes(nn.Module):
         """[N], whole numbers of any type → [N, count]."""
         return one_hot(labels.long(), self.count).to(self.places.weight.dtype)
 
+    def place(self, labels: Tensor) -> Tensor:
+        """Where the decoder finds the latents of a class: [N] → [N, latent]."""
+        return self.places(self.one_hot(labels))
+
     def checked(self, labels: object) -> Tensor:
         """Labels that a person gives. Raises ValueError if they are none of these classes."""
         its = torch.as_tensor(labels, device=self.places.weight.device)

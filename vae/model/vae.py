@@ -84,14 +84,14 @@ class VAE(nn.Module):
         channels = self.architecture.shape[0]
         return (x[:, :channels], x[:, channels, 0, 0]) if self.classes else (x, None)
 
-    def placed(self, z: Tensor, labels: Tensor | None) -> Tensor:
+    @torch.no_grad()
+    def placed(self, z: Tensor, labels: Tensor) -> Tensor:
         """Latents as the decoder takes them, [..., N, latent]: in a conditional model, moved to the
         places of their classes. labels [N].
         """
-        if self.classes is None or labels is None:
+        if self.classes is None:
             return z
-        device = self._weight.device
-        return z.to(device) + self.classes.places(self.classes.one_hot(labels.to(device)))
+        return z.to(self._weight.device) + self.classes.place(labels.to(self._weight.device))
 
     def outputs(self, z: Tensor) -> Tensor:
         """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
@@ -124,7 +124,9 @@ class VAE(nn.Module):
     def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), [..., N]; of a conditional model log p(x|z, y)."""
         images, labels = self.split(x)
-        return self.likelihood.log_prob(images, self.outputs(self.placed(z, labels)))
+        if self.classes and labels is not None:
+            z = z + self.classes.place(labels)
+        return self.likelihood.log_prob(images, self.outputs(z))
 
     @torch.no_grad()
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> Density:
@@ -200,9 +202,10 @@ class VAE(nn.Module):
         """Images as `encode` takes them → mean images [N, C, H, W] at the posterior's center, which
         is its mean if it is a Gaussian.
         """
-        with torch.no_grad():
-            x = self.inputs(images, labels)
-            return self.mean_images(self.placed(self.posterior(x).center, self.split(x)[1]))
+        center = self.encode(images, labels).center
+        return self.mean_images(
+            center if labels is None else self.placed(center, torch.as_tensor(labels))
+        )
 
     @torch.no_grad()
     def log_likelihood(
