@@ -26,7 +26,13 @@ TESTED = [
         "tests/test_commands.py",
         "readme_block()",
     ),
+    (
+        r"dvc exp run -S prepare\.(dataset=(folder|shapes)|limit)",
+        "tests/test_extending.py",
+        "ROWS[row]",
+    ),
     (r"dvc exp run -S prepare\.(dataset|binarization)=", "tests/test_pipeline.py", "fashion_mnist"),
+    (r"git apply", "tests/test_extending.py", '"git", "apply"'),
     (r"dvc exp run -S (model|train)\.", "tests/test_pipeline.py", "model.network=conv"),
     (r"dvc plots (diff HEAD|show)", "tests/test_commands.py", '"plots", "diff", "HEAD"'),
     (r"dvc params", "tests/test_commands.py", '"params", "diff"'),
