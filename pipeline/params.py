@@ -29,6 +29,7 @@ from datasets import DATASETS
 from vae.errors import Refusal, UserError, without_passwords
 from vae.model import LIKELIHOODS, NETWORKS, OBJECTIVES, POSTERIORS, PRIORS
 from vae.model.architecture import Architecture, Shape
+from vae.training import SCHEDULES
 from vae.training.settings import Settings
 
 
@@ -153,7 +154,7 @@ class Train(Section):
     batch_size: Count
     shards: Annotated[Int, Field(ge=1, le=1024)]
     learning_rate: Annotated[Float, Field(gt=0, le=1000)]
-    schedule: Literal["constant", "one_cycle"]
+    schedule: Annotated[str, AfterValidator(_one_of(SCHEDULES))]
     weight_decay: Annotated[Float, Field(ge=0, le=1000)]
     objective: Annotated[str, AfterValidator(_one_of(OBJECTIVES))]
     importance_samples: Count

@@ -10,10 +10,11 @@ import yaml
 
 import datasets
 import vae.model
+import vae.training
 from tests.project import OUTPUTS, ROOT
 
 ROOMS = "stages", "pipeline", "datasets", "vae"
-TABLES = vars(vae.model) | vars(datasets)
+TABLES = vars(vae.model) | vars(vae.training) | vars(datasets)
 
 
 def named(text: str) -> Iterator[str]:

@@ -81,3 +81,21 @@ def test_a_component_that_becomes_narrow_keeps_finite_gradients():
     prior.log_stds.data[0] = -12
     prior.log_prob(torch.randn(5, 3)).sum().backward()
     assert all(parameter.grad.isfinite().all() for parameter in prior.parameters())
+
+
+@pytest.mark.parametrize("posterior", POSTERIORS)
+def test_a_density_integrates_to_one_and_its_draws_come_from_it(posterior):
+    q = small_vae(posterior=posterior, latent_dim=2).encode(random_images(1))
+    torch.manual_seed(0)
+    draws = q.draw(torch.randn(30_000, 1, 2, dtype=double))[:, 0]
+    center, reach = draws.mean(0), 10 * draws.std(0)
+    line = torch.linspace(-1, 1, 251, dtype=double)
+    z = center + reach * torch.cartesian_prod(line, line)
+    cell = reach.prod() * (line[1] - line[0]) ** 2
+    mass = (q.log_prob(z.unsqueeze(1))[:, 0].exp() / (2 * math.pi) * cell).unsqueeze(1)
+    assert mass.sum().item() == pytest.approx(1, abs=1e-3)
+    mean = (mass * z).sum(0)
+    covariance = (mass * (z - mean)).T @ (z - mean)
+    assert ((center - mean).abs() < 5 * covariance.diag().div(len(draws)).sqrt()).all()
+    error = 0.05 * covariance.diag().prod().sqrt().item()
+    torch.testing.assert_close(draws.T.cov(), covariance, rtol=0.05, atol=error)

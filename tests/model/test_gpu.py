@@ -16,6 +16,7 @@ from vae.evaluation.elbo import elbo_at_rest
 from vae.model.objectives import loss
 from vae.training.optimizer import AdamW
 from vae.training.run import Run
+from vae.training.schedule import constant
 from vae.training.settings import Settings
 from vae.training.shards import ALONE, Sharded
 from vae.training.steps import Plain
@@ -38,7 +39,7 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
         step = Plain(model, optimizer, settings)
         if shards > 1:
             step = Sharded(model, optimizer, settings, ALONE)
-        run = Run(settings, model, optimizer, step, {}, {}, [])
+        run = Run(settings, model, optimizer, constant, step, {}, {}, [])
         return run, torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.randn(draws, 40, 3)
 
 

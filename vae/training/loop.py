@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterator
-from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,7 +13,6 @@ from vae.model.vae import VAE
 from vae.numerics import generator, seed_of
 from vae.training.checkpoint import Row
 from vae.training.run import GRID, Run
-from vae.training.schedule import learning_rate
 
 
 def train_epoch(run: Run, pixels: Tensor, stream: torch.Generator, epoch: int) -> Tensor:
@@ -28,10 +26,10 @@ def train_epoch(run: Run, pixels: Tensor, stream: torch.Generator, epoch: int) -
     steps = math.ceil(len(pixels) / settings.batch_size)
     before, total = (epoch - 1) * steps, settings.epochs * steps
     numbers = range(before, before + steps)
-    rate = partial(learning_rate, settings.schedule, settings.learning_rate, steps=total)
     # Where the optimizer takes it to the host, a learning rate has Python's precision.
     precision = torch.float64 if device.type == "cpu" else torch.float32
-    rates = torch.tensor([rate(number + 1) for number in numbers], dtype=precision, device=device)
+    peak, done = settings.learning_rate, [(number + 1) / (total + 1) for number in numbers]
+    rates = torch.tensor([peak * run.schedule(its) for its in done], dtype=precision, device=device)
     progress = torch.tensor([number / total for number in numbers], device=device)
     run.model.train()
     terms = run.step.epoch(pixels, stream, rates, progress)

@@ -1,7 +1,9 @@
 """A training run: the model and everything else that its next epochs depend on."""
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from pkgutil import resolve_name
 
 import torch
 from torch import Tensor
@@ -10,6 +12,7 @@ from vae.errors import Refusal
 from vae.images import Images
 from vae.model.architecture import Architecture
 from vae.model.vae import VAE
+from vae.training import SCHEDULES
 from vae.training.checkpoint import Row
 from vae.training.optimizer import AdamW
 from vae.training.recorded import Recorded
@@ -25,6 +28,7 @@ class Run:
     settings: Settings
     model: VAE
     optimizer: AdamW
+    schedule: Callable[[float], float]  # of the learning rate (vae/training/schedule.py)
     step: Step
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
     grids: dict[int, Tensor]  # by epoch: the same latents decoded, uint8, for a picture
@@ -73,7 +77,8 @@ class Run:
             step = Sharded(model, optimizer, settings, processes)
         empty = torch.zeros(GRID, *train.shape, dtype=torch.uint8)
         grids = {epoch: empty.clone() for epoch in pictured(settings)}
-        return cls(settings, model, optimizer, step, {}, grids, [])
+        schedule = resolve_name(SCHEDULES[settings.schedule])
+        return cls(settings, model, optimizer, schedule, step, {}, grids, [])
 
     def state(self) -> dict[str, Tensor]:
         parts = {
