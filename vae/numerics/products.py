@@ -3,7 +3,7 @@ of threads.
 
 Intel's library, in torch 2.14.1 and restricted to AVX2, sums in one order if every side of every
 matrix is at least 12 long, there are at least 32 rows and at most 4 threads, and the side that is
-summed over is none of 193 to 257, and no odd one of 259 to 383: there it cuts the sum into blocks of
+summed over is none of 193 to 257 and no odd one of 259 to 383. There it cuts the sum into blocks of
 another size for each maker. We found this by comparing an AMD processor with an emulated Intel one
 (qemu, Haswell), for sums of 1 to 1,199 terms. Each side is summed over in one of the forward and
 backward products. So zeros are added to a matrix until all its sides are allowed. Autograd
