@@ -8,11 +8,11 @@ window.explorer = (() => {
   const mean = likelihoods[model.likelihood.name](model.likelihood);
   const [channels, height, width] = model.shape;
   const draws = floats(model.draws);
-  const places = model.places.map(floats); // of the classes, in a conditional model
   const classes = Object.entries(model.classes).map(([label, mean]) => [label, floats(mean)]);
   const signed = (value) => value.toFixed(2).replace("-0.00", "0.00").replace("-", "−");
 
-  const z = new Float32Array(model.latent);
+  const inputs = model.latent + model.given; // in a conditional model, 1 for its class, 0 for others
+  const z = new Float32Array(inputs);
 
   const context = element("image").getContext("2d", { willReadFrequently: true }); // no GPU
   const image = context.createImageData(width, height);
@@ -45,11 +45,8 @@ window.explorer = (() => {
     });
   }
 
-  let present = null; // the class whose place z stands at, in a conditional model
-
-  function set(latents, label = null) {
+  function set(latents) {
     z.set(latents);
-    present = label;
     changed();
   }
 
@@ -78,26 +75,24 @@ window.explorer = (() => {
   }
 
   // Buttons.
-  element("zero").addEventListener("click", () => set(new Float32Array(model.latent)));
+  element("zero").addEventListener("click", () => set(z.map((value, i) => (i < model.latent ? 0 : value))));
   element("random").addEventListener("click", () => {
-    const draw = Math.floor((Math.random() * draws.length) / model.latent);
-    set(draws.subarray(draw * model.latent, (draw + 1) * model.latent), draw % places.length);
+    const draw = Math.floor((Math.random() * draws.length) / inputs);
+    set(draws.subarray(draw * inputs, (draw + 1) * inputs));
   });
   for (const [label, mean] of classes) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", textContent: label });
-    button.addEventListener("click", () => set(mean, Number(label)));
+    button.addEventListener("click", () => set(mean));
     element("classes").append(button);
   }
 
-  // Of a conditional model: what is the same in another class.
-  for (const [label, place] of places.entries()) {
+  // Of a conditional model: the same latents with another class.
+  for (let label = 0; label < model.given; label++) {
     const button = document.createElement("button");
     Object.assign(button, { type: "button", textContent: label });
-    button.addEventListener("click", () => {
-      const before = places[present] ?? new Float32Array(model.latent);
-      set(z.map((value, i) => value + place[i] - before[i]), label);
-    });
+    button.addEventListener("click", () =>
+      set(z.map((value, i) => (i < model.latent ? value : Number(i === model.latent + label)))));
     element("places").append(button);
   }
 
@@ -230,6 +225,6 @@ window.explorer = (() => {
   }
 
   if (element("pad")) addPad(element("pad"));
-  set(classes[0][1], Number(classes[0][0]));
+  set(classes[0][1]);
   return { latents: () => [...z], set };
 })();

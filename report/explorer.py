@@ -20,9 +20,9 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
     turns its outputs into the mean image; `draws` [DRAWS, latent] of the model's prior; `classes`,
     by label, the posterior's center [latent] of the first test image of that class. The last two
     are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
-    the sliders end. The latents of a conditional model are `placed`, and `places` has what each
-    class adds to them. Raises CannotRun if the page cannot run the decoder or the likelihood, or if
-    the encoder takes more than images.
+    the sliders end. In a conditional model, numbers for its `given` classes follow all latents.
+    Raises CannotRun if the page cannot run the decoder or the likelihood, or if the encoder takes
+    more than images.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():
@@ -30,7 +30,7 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         noise = torch.randn(DRAWS, latent, generator=random)
         draws = model.prior.sample(noise, torch.rand(DRAWS, generator=random))
         if model.classes:
-            draws = model.placed(draws, torch.arange(DRAWS) % model.classes.count)
+            draws = model.with_classes(draws, torch.arange(DRAWS) % model.classes.count)
         pixels = test.drawn(generator("cpu", seed, "test pixels"))
         labels = test.labels.tolist()
         first = {label: labels.index(label) for label in sorted(set(labels))}
@@ -41,19 +41,18 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
         except Exception as error:  # whatever the network's own code raises
             reason = " ".join(str(error).split())[:200]
             raise CannotRun(f"its encoder does not take images alone ({reason})") from error
-        means = model.placed(means, test.labels[chosen])
-        places = model.classes.places.weight.detach().T if model.classes else torch.zeros(0)
+        means = model.with_classes(means, test.labels[chosen])
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {
         "shape": model.architecture.shape,
-        "program": program(model.decoder, latent),
+        "program": program(model.decoder, model.decoded),
         "likelihood": mean(model.likelihood),
         "latent": latent,
+        "given": model.architecture.classes,
         "kl": list(kl),
         "order": sorted(range(latent), key=lambda dimension: -kl[dimension]),
         "reach": max(REACH, math.ceil(2 * farthest) / 2),
         "draws": in_base64(draws),
-        "places": [in_base64(place) for place in places],
         "classes": {label: in_base64(mean) for label, mean in zip(first, means, strict=True)},
     }
 

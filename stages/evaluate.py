@@ -93,15 +93,16 @@ def save_pictures(
     model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
 ) -> None:
     """kl has the KL of each latent dimension."""
-    mean = model.placed(result.posterior.mean, test.labels).cpu()
-    std, labels = result.posterior.std, test.labels.tolist()
+    mean, std = result.posterior.mean, result.posterior.std
+    placed = model.with_classes(mean, test.labels)
     images = model.scaled(test.pixels)
+    labels = test.labels.tolist()
     elbo = f"test ELBO {metrics['elbo']:.1f} ± {metrics['elbo_stderr']:.1f} nats"
 
     shown = images[:PICTURED]
     save_grid(
         "plots/reconstructions.png",
-        torch.cat([shown, model.mean_images(mean[:PICTURED]).cpu()]).numpy(), PICTURED,
+        torch.cat([shown, model.mean_images(placed[:PICTURED]).cpu()]).numpy(), PICTURED,
         f"{model.dataset} test images and their reconstructions, {elbo}",
         row_labels=["image", "at the\nposterior\nmean"],
     )  # fmt: skip
@@ -109,7 +110,7 @@ def save_pictures(
 
     pairs = [(i, i + 1) for i in range(0, min(PAIRED, len(images) - 1), 2)] or [(0, 0)]
     first, second = torch.tensor(pairs).T
-    on_the_way = model.mean_images(between(mean[first], mean[second])).cpu()
+    on_the_way = model.mean_images(between(placed[first], placed[second])).cpu()
     on_the_way = on_the_way.unflatten(0, (len(pairs), -1))
     ends = images[first].unsqueeze(1), images[second].unsqueeze(1)
     save_grid(
@@ -121,9 +122,11 @@ def save_pictures(
     )  # fmt: skip
 
     strongest = sorted(range(len(kl)), key=lambda dimension: -kl[dimension])[:TRAVERSED]
+    lines = along(mean, std, strongest, REACH)
+    lines = model.with_classes(lines, test.labels[:1].expand(len(lines)))
     save_grid(
         "plots/traversals.png",
-        model.mean_images(along(mean, std, strongest, REACH)).cpu().numpy(), STEPS,
+        model.mean_images(lines).cpu().numpy(), STEPS,
         f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
         f"side; {metrics['active_units']} of {len(kl)} dimensions are active",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],

@@ -18,12 +18,14 @@ def of_one_class(model: VAE, label: int) -> VAE:
     """
     parts = {"posterior": model.architecture.posterior, "prior": model.architecture.prior}
     plain = small_vae(**parts)
-    plain.load_state_dict({k: v for k, v in model.state_dict().items() if "classes" not in k})
+    state = {k: v for k, v in model.state_dict().items() if "classes" not in k}
+    first = next(name for name in state if name.startswith("decoder.") and "weight" in name)
+    by_class = state[first][:, 3:]
+    plain.load_state_dict(state | {first: state[first][:, :3]})
     with torch.no_grad():
         *_, last = plain.encoder.parameters()
         last += model.classes.to_outputs.weight[:, label]
-        weight, bias, *_ = plain.decoder.parameters()
-        bias += weight @ model.classes.places.weight[:, label]
+        plain.get_parameter(first.replace("weight", "bias")).add_(by_class[:, label])
     return plain
 
 

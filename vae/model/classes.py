@@ -8,28 +8,29 @@ from torch.nn.functional import one_hot
 
 
 class Classes(nn.Module):
-    """What a class adds to the encoder's outputs, and to the latents that the decoder takes.
+    """How the encoder and the decoder know an image's class."""
 
-    For the decoder, each class has a prior of its own: that of z, moved to the class's place.
-    """
-
-    def __init__(self, count: int, outputs: int, latent_dim: int):
+    def __init__(self, count: int, outputs: int):
         super().__init__()
         self.count = count
         self.to_outputs = nn.Linear(count, outputs, bias=False)
-        self.places = nn.Linear(count, latent_dim, bias=False)
 
-    def one_hot(self, labels: Tensor) -> Tensor:
+    def outputs(self, labels: Tensor) -> Tensor:
+        """What a class adds to the encoder's outputs: [N] → [N, outputs]."""
+        return self.to_outputs(self._one_hot(labels))
+
+    def beside(self, z: Tensor, labels: Tensor) -> Tensor:
+        """What the decoder takes: [..., N, latent] and [N] → [..., N, latent + count]."""
+        its = self._one_hot(labels).to(z.dtype)
+        return torch.cat([z, its.expand(*z.shape[:-1], -1)], -1)
+
+    def _one_hot(self, labels: Tensor) -> Tensor:
         """[N], whole numbers of any type → [N, count]."""
-        return one_hot(labels.long(), self.count).to(self.places.weight.dtype)
-
-    def place(self, labels: Tensor) -> Tensor:
-        """Where the decoder finds the latents of a class: [N] → [N, latent]."""
-        return self.places(self.one_hot(labels))
+        return one_hot(labels.long(), self.count).to(self.to_outputs.weight.dtype)
 
     def checked(self, labels: object) -> Tensor:
         """Labels that a person gives. Raises ValueError if they are none of these classes."""
-        its = torch.as_tensor(labels, device=self.places.weight.device)
+        its = torch.as_tensor(labels, device=self.to_outputs.weight.device)
         if its.ndim != 1 or its.is_floating_point() or not ((its >= 0) & (its < self.count)).all():
             raise ValueError(f"labels should be [N], each an integer from 0 to {self.count - 1}")
         return its

@@ -39,16 +39,21 @@ class VAE(nn.Module):
         channels, height, width = a.shape
         self.encoder = network.encoder(a.shape, a.encoder_outputs)
         decoded = self.likelihood.outputs * channels, height, width
-        self.decoder = network.decoder(a.latent_dim, decoded)
+        self.decoder = network.decoder(self.decoded, decoded)
         self.head = resolve_name(POSTERIORS[a.posterior])(a.latent_dim)
         self.prior = resolve_name(PRIORS[a.prior])(a.latent_dim)
-        self.classes = Classes(a.classes, a.encoder_outputs, a.latent_dim) if a.classes else None
+        self.classes = Classes(a.classes, a.encoder_outputs) if a.classes else None
         for part in self.networks:
             govern(part)
 
     @property
     def networks(self) -> list[nn.Module]:
         return [self.encoder, self.head, self.decoder, *([self.classes] if self.classes else [])]
+
+    @property
+    def decoded(self) -> int:
+        """How many numbers the decoder takes: the latents, and one for each class that is known."""
+        return self.architecture.latent_dim + self.architecture.classes
 
     @property
     def numbers(self) -> int:
@@ -62,7 +67,7 @@ class VAE(nn.Module):
         images, labels = self.split(x)
         outputs = self._run(self.encoder, images)
         if self.classes and labels is not None:
-            outputs = outputs + self.classes.to_outputs(self.classes.one_hot(labels))
+            outputs = outputs + self.classes.outputs(labels)
         return self.head(outputs)
 
     def labelled(self, pixels: Tensor, labels: Tensor) -> Tensor:
@@ -85,13 +90,13 @@ class VAE(nn.Module):
         return (x[:, :channels], x[:, channels, 0, 0]) if self.classes else (x, None)
 
     @torch.no_grad()
-    def placed(self, z: Tensor, labels: Tensor) -> Tensor:
-        """Latents as the decoder takes them, [..., N, latent]: in a conditional model, moved to the
-        places of their classes. labels [N].
+    def with_classes(self, z: Tensor, labels: Tensor) -> Tensor:
+        """Latents [..., N, latent] as the decoder takes them: in a conditional model with their
+        classes, labels [N], beside them: [..., N, latent + classes].
         """
         if self.classes is None:
             return z
-        return z.to(self._weight.device) + self.classes.place(labels.to(self._weight.device))
+        return self.classes.beside(z.to(self._weight.device), labels.to(self._weight.device))
 
     def outputs(self, z: Tensor) -> Tensor:
         """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
@@ -125,7 +130,7 @@ class VAE(nn.Module):
         """log p(x|z), [..., N]; of a conditional model log p(x|z, y)."""
         images, labels = self.split(x)
         if self.classes and labels is not None:
-            z = z + self.classes.place(labels)
+            z = self.classes.beside(z, labels)
         return self.likelihood.log_prob(images, self.outputs(z))
 
     @torch.no_grad()
@@ -141,14 +146,13 @@ class VAE(nn.Module):
     @torch.no_grad()
     def decode(self, z: ArrayLike) -> Tensor:
         """Latents [..., latent] → the parameters of p(x|z), [..., outputs·C, H, W]: logits if it is
-        Bernoulli. A conditional model takes latents that are `placed`.
+        Bernoulli. A conditional model takes latents `with_classes`.
 
         Raises ValueError if the latents have another dimension.
         """
         z = torch.as_tensor(z, device=self._weight.device).to(self._weight.dtype)
-        latent = self.architecture.latent_dim
-        if z.shape[-1:] != (latent,):
-            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {latent}]")
+        if z.shape[-1:] != (self.decoded,):
+            raise ValueError(f"latents of shape {tuple(z.shape)}: should be [..., {self.decoded}]")
         return self.outputs(z)
 
     def mean_images(self, z: ArrayLike) -> Tensor:
@@ -204,7 +208,7 @@ class VAE(nn.Module):
         """
         center = self.encode(images, labels).center
         return self.mean_images(
-            center if labels is None else self.placed(center, torch.as_tensor(labels))
+            center if labels is None else self.with_classes(center, torch.as_tensor(labels))
         )
 
     @torch.no_grad()
@@ -251,9 +255,10 @@ class VAE(nn.Module):
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
         z = z.to(self._weight.dtype)
         if self.classes:
-            turns = torch.arange(count) % self.classes.count if labels is None else labels
-            turns = self.classes.checked(turns)
-            z[:count] = self.placed(z[:count], turns)
+            turns = torch.arange(rows, device=device) % self.classes.count
+            if labels is not None:
+                turns[:count] = self.classes.checked(labels)
+            z = self.with_classes(z, turns)
         outputs = self.outputs(z)[:count]
         if pixels:
             return self.likelihood.draw(outputs, generator)
