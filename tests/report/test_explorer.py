@@ -106,7 +106,9 @@ def test_a_conditional_models_latents_stay_when_the_class_changes(visit, reporte
     same = page.get_by_role("group", name="The same latents")
     for label in 7, 2:
         same.get_by_role("button", name=str(label)).click()
-        assert latents(page) == pytest.approx([*latent, *(i == label for i in range(10))], abs=1e-6)
+        assert latents(page) == pytest.approx(
+            [*latent, *(float(i == label) for i in range(10))], abs=1e-6
+        )
     assert "log p(x|y) ≥" in page.locator("dl").inner_text()
 
 
