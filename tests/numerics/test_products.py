@@ -79,15 +79,16 @@ NARROW = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("draws", [1, 5])
-@pytest.mark.parametrize(("batch", "shards"), [(1, 1), (7, 1), (24, 1), (31, 1), (200, 1), (64, 2)])
+@pytest.mark.parametrize(
+    ("batch", "shards", "draws"), [(1, 1, 1), (7, 1, 5), (31, 1, 1), (200, 1, 5), (64, 2, 1)]
+)
 def test_training_has_products_of_allowed_sides(sides, batch, shards, draws):
     images = prepared(2 * batch - 1, NARROW["shape"])  # the last batch is smaller
     run = new_run(images, NARROW, batch_size=batch, shards=shards, importance_samples=draws)
     train_epoch(run, images.pixels, generator("cpu", 0, "noise"), 1)
 
 
-@pytest.mark.parametrize("count", [1, 7, 31, 200, 216, 501])  # the last in blocks of 251 and 250
+@pytest.mark.parametrize("count", [1, 31, 216, 501])  # the last in blocks of 251 and 250
 def test_evaluation_and_samples_have_products_of_allowed_sides(sides, count):
     images, model = prepared(count, NARROW["shape"]), VAE(architecture(**NARROW))
     evaluate(model, images.pixels, 1, 2, generator("cpu", 0, "noise"), proposal_steps=1)
@@ -102,10 +103,8 @@ def test_evaluation_and_samples_have_products_of_allowed_sides(sides, count):
 @pytest.mark.parametrize(
     ("networks", "mode", "threads"),
     [
-        (small_vae(posterior="flow").networks, "AVX2,STRICT", 4),
         (small_vae(network="conv").networks, "COMPATIBLE", 1),
         ([nn.Sequential(nn.Linear(64, 6), nn.ReLU())], "AVX2,STRICT", 4),  # torch's own
-        ([nn.Sequential(nn.Linear(64, 6), nn.BatchNorm1d(6))], "COMPATIBLE", 1),
     ],
 )
 def test_a_network_of_linear_layers_alone_has_the_same_bits_in_avx2(
