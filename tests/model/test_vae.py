@@ -72,27 +72,17 @@ def test_images_are_taken_as_levels_and_as_floats_in_every_shape(likelihood):
 
 
 @pytest.mark.parametrize(
-    ("images", "words"),
-    [
-        (torch.zeros(8, 8), r"of shape \(8, 8\): should be \[N, 1, 8, 8\] or \[N, 64\] or"),
-        (torch.eye(64)[:1] / 2, "a pixel is 0.5: should be one of 2 levels.*threshold 128"),
-        (torch.eye(64).mul(-1).long()[:1], "a pixel is -1: .* integer from 0 to 1 or"),
-        (torch.full((3, 64), torch.nan), "a pixel is nan"),
-        (torch.full((3, 64), 1j), "images are complex"),
-        ([["a"]], "no array of images"),
-    ],
-)
-def test_anything_but_a_batch_of_images_of_the_levels_is_refused(images, words):
-    model = small_vae().float()
-    model.binarization = "threshold 128"
-    for use in model.encode, model.reconstruct, model.log_likelihood:
-        with pytest.raises(ValueError, match=words):
-            use(images)
-
-
-@pytest.mark.parametrize(
     ("use", "words"),
     [
+        (
+            lambda m: m.encode(torch.zeros(8, 8)),
+            r"\(8, 8\): should be \[N, 1, 8, 8\] or \[N, 64\] or",
+        ),
+        (lambda m: m.reconstruct(torch.eye(64)[:1] / 2), "0.5: should be one of 2 .*threshold 128"),
+        (lambda m: m.encode(torch.eye(64).mul(-1).long()[:1]), "-1: .* integer from 0 to 1 or"),
+        (lambda m: m.log_likelihood(torch.full((3, 64), torch.nan)), "a pixel is nan"),
+        (lambda m: m.encode(torch.full((3, 64), 1j)), "images are complex"),
+        (lambda m: m.encode([["a"]]), "no array of images"),
         (lambda m: m.decode(torch.zeros(4, 2)), r"latents of shape \(4, 2\): should be \[..., 3\]"),
         (lambda m: m.sample(-1), "count = -1: should not be negative"),
         (lambda m: m.log_likelihood(random_images(2), draws=0), "draws = 0: should be at least 1"),
@@ -102,31 +92,19 @@ def test_anything_but_a_batch_of_images_of_the_levels_is_refused(images, words):
         (lambda _: VAE(architecture(likelihood="a")), "unknown likelihood"),
     ],
 )
-def test_other_latents_counts_draws_and_parts_are_refused(use, words):
+def test_images_latents_counts_and_parts_that_cannot_be_are_refused(use, words):
+    model = small_vae().float()
+    model.binarization = "threshold 128"
     with pytest.raises(ValueError, match=words):
-        use(small_vae().float())
+        use(model)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "words"),
-    [
-        (
-            {"hidden_dims": [512, 64], "latent_dim": 12},
-            "VAE of this project .an earlier version wr",
-        ),
-        (
-            {"shape": [1, 8, 8], "latent_dim": 2, "settings": {"hidden_dims": [20_000, 20_000]}},
-            "do not have the shapes of its architecture",
-        ),
-    ],
-)
-def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_no_memory(
-    tmp_path, architecture, words
-):
-    path = tmp_path / "vae.safetensors"
-    metadata = {"architecture": json.dumps(architecture), "dataset": "", "binarization": ""}
+def test_a_file_that_claims_what_it_does_not_hold_is_refused_in_no_memory(tmp_path):
+    path, settings = tmp_path / "vae.safetensors", {"hidden_dims": [20_000, 20_000]}
+    architecture = json.dumps({"shape": [1, 8, 8], "latent_dim": 2, "settings": settings})
+    metadata = {"architecture": architecture, "dataset": "", "binarization": ""}
     save_tensors(path, {"x": torch.zeros(1)}, metadata)
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    with pytest.raises(UserError, match=rf"{words}.*\nDelete it and train again: dvc repro"):
+    with pytest.raises(UserError, match=r"do not have the shapes of its architecture"):
         VAE.load(path)
     assert resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < before + 100_000  # kB
