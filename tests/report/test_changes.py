@@ -110,7 +110,7 @@ def test_results_that_cannot_be_compared_are_labelled(project, changes):
     assert text.count("**beyond**") == 1
     assert text.count("not comparable: more draws raise the bound") == 1
     (line,) = (line for line in text.splitlines() if "not everything" in line.lower())
-    assert "<code>train&#46;kl&#95;weight</code>;" in line
+    assert "something else for <code>train&#46;kl&#95;weight</code>, <code>metrics" in line
     measure(project, binarization="stochastic")
     assert changes("HEAD").count("not comparable: other images") == 2
 

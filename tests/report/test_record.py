@@ -35,15 +35,17 @@ def test_edited_parameters_and_files_of_other_runs_are_named_on_the_page(project
     report(project)
     assert b'class="mixture"' not in project.read("report.html")
     project.set("kl_weight: 5.0", "kl_weight: 1.5")
-    project.set("network: mlp", "units: 48\n  network: conv")
+    project.set("network: mlp", "network: conv")
     for path in "metrics/test.json", "plots/epochs/2.png":
         (project.folder / path).write_bytes(project.read(path) + b" ")
     report(project)
     page = project.read("report.html").decode()
     top = page.partition("<h1>")[2].partition("<dl")[0]
-    parameters = "model&#46;network", "model&#46;units", "train&#46;kl&#95;weight"
+    parameters = "model&#46;network", "train&#46;kl&#95;weight"
     assert names(*parameters, "metrics&#47;test&#46;json", "plots&#47;epochs") in top
     assert "run <code>dvc repro</code>" in top
+    project.set("network: conv", "units: 48\n  network: conv")  # which no run had
+    assert "<code>model&#46;units</code>" in said(project)
 
 
 def test_a_branch_is_of_one_run_only_after_dvc_checkout(stages):

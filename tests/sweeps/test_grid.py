@@ -42,7 +42,7 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
     ],
 )  # fmt: skip
 def test_a_value_is_one_experiment_however_it_is_written(values):
-    assert len(names(values)) == 1
+    assert len(grid([values], "c0")) == 1
 
 
 @pytest.mark.parametrize(

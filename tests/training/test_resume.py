@@ -100,7 +100,7 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
     elif obstacle == "not readable":
         checkpoint.symlink_to(checkpoint)
     elif obstacle == "damaged":
-        checkpoint.write_bytes(content[:-9] + bytes(9))
+        checkpoint.write_bytes(content[:-9])
     else:
         checkpoint.mkdir()
     done = stages.run("train")
