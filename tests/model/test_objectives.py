@@ -5,16 +5,15 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from torch.distributions import MultivariateNormal, Normal, kl_divergence
+from torch.distributions import MultivariateNormal, Normal
 
 from tests.models import random_images, small_vae
 from vae import VAE
 from vae.evaluation.bounds import evaluate
 from vae.evaluation.proposals import refined
-from vae.model import NETWORKS, POSTERIORS, PRIORS
+from vae.model import LIKELIHOODS, POSTERIORS, PRIORS
 from vae.model.likelihoods import Bernoulli
 from vae.model.objectives import Terms, loss
-from vae.model.posteriors import FlowDensity
 
 double = torch.float64
 START = torch.tensor(0.0)
@@ -27,61 +26,35 @@ def gradient(model: VAE) -> Tensor:
     return vector
 
 
-def by_torch(model: VAE, x: Tensor, noise: Tensor):
-    """log p(x|z) [K, N], log p(z) − log q(z|x) [K, N] and q(z|x), by torch's own functions."""
-    posterior = model.posterior(x)
-    q = Normal(posterior.gaussian.mean, posterior.gaussian.std)
-    z = q.mean + q.stddev * noise
-    log_q = q.log_prob(z).sum(-1)
-    if isinstance(posterior, FlowDensity):
-        z, log_q = moved_by_torch(posterior, z, log_q)
-    log_likelihood = model.likelihood.log_prob(x, model.outputs(z))
-    constant = 0.5 * math.log(2 * math.pi) * z.shape[-1]  # which the priors leave out
-    return log_likelihood, model.prior.log_prob(z) - constant - log_q, q
-
-
-def moved_by_torch(posterior: FlowDensity, u: Tensor, log_q: Tensor):
-    """Draws u [K, N, latent] of a Gaussian after its flow, and their density by the flow's
-    Jacobian, which torch finds.
-    """
-
-    def total(u: Tensor) -> Tensor:
-        # No draw depends on another.
-        return posterior.flow.transform(u, posterior.context).sum((0, 1))
-
-    jacobian = torch.autograd.functional.jacobian(total, u, create_graph=True)
-    stretch = jacobian.permute(1, 2, 0, 3).det().abs().log()
-    return posterior.flow.transform(u, posterior.context), log_q - stretch
-
-
-@pytest.mark.parametrize("network", NETWORKS)
+@pytest.mark.parametrize("likelihood", LIKELIHOODS)
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("posterior", POSTERIORS)
 @pytest.mark.parametrize("draws", [1, 4])
-def test_the_loss_is_minus_the_bound_of_its_draws(network, prior, posterior, draws):
-    levels = 2 if network == "mlp" else 256
-    likelihood = "bernoulli" if levels == 2 else "logistic"
+def test_the_gradient_is_the_slope_of_the_loss(likelihood, prior, posterior, draws):
+    """The loss itself is compared in tests/test_double.py."""
+    network = "mlp" if likelihood == "bernoulli" else "conv"
     model = small_vae(network=network, prior=prior, posterior=posterior, likelihood=likelihood)
-    x, noise = random_images(5, levels=levels), torch.randn(draws, 5, 3, dtype=double)
-    log_likelihood, log_ratio, q = by_torch(model, x, noise)
-    if draws == 1 and prior == "standard" and posterior != "flow":  # whose KL is exact
-        log_ratio = -kl_divergence(q, Normal(0.0, 1.0)).sum(-1, keepdim=True).T
-    expected = -((log_likelihood + log_ratio).logsumexp(0) - math.log(draws)).mean()
-    expected.backward()
-    gradient_of_torch = gradient(model)
-    value, (reconstruction, kl) = loss(model, x, noise, START)
-    value.backward()
-    torch.testing.assert_close(value, expected)
-    torch.testing.assert_close(gradient(model), gradient_of_torch, rtol=1e-8, atol=1e-11)
-    torch.testing.assert_close(reconstruction, log_likelihood.detach().mean(0))
-    torch.testing.assert_close(kl, -log_ratio.detach().mean(0))
+    x, noise = random_images(5, levels=model.likelihood.levels), torch.randn(draws, 5, 3).double()
+    loss(model, x, noise, START)[0].backward()
+    slopes = gradient(model)
+    steps = [1e-8 * torch.randn_like(parameter) for parameter in model.parameters()]
+    ends = []
+    for way in -1, 2:  # to either side
+        for parameter, step in zip(model.parameters(), steps, strict=True):
+            parameter.data += way * step
+        ends.append(loss(model, x, noise, START)[0].detach())
+    expected = 2 * slopes @ torch.cat([step.flatten() for step in steps])
+    torch.testing.assert_close(ends[1] - ends[0], expected, rtol=1e-4, atol=1e-12)
 
 
 @pytest.mark.parametrize(
-    ("prior", "posterior"),
-    [("standard", "gaussian"), ("mixture", "gaussian"), ("standard", "flow")],
+    ("prior", "posterior", "draws", "estimator"),
+    [
+        ("standard", "gaussian", 1, "stl"),
+        ("mixture", "gaussian", 3, "dreg"),
+        ("standard", "flow", 3, "dreg"),
+    ],
 )
-@pytest.mark.parametrize(("draws", "estimator"), [(1, "stl"), (3, "dreg")])
 def test_the_estimators_have_the_same_mean(prior, posterior, draws, estimator):
     model = small_vae(prior=prior, posterior=posterior)
     count, repetitions = 100, 50
@@ -170,12 +143,6 @@ def test_the_bound_rises_to_the_likelihood():
     spreads = [result.spread(bound) for bound in result.bounds]
     assert values[-1] == pytest.approx(exact, abs=5 * spreads[-1])
     assert 0 < spreads[-1] < 0.01
-    # Bounds of k draws each: the spread of one is known from other draws or by the delta method.
-    torch.testing.assert_close(spreads[3] / spreads[4], math.sqrt(1.5), rtol=0.1, atol=0)
-    assert spreads[2] * math.sqrt(15) == pytest.approx(spreads[3] * math.sqrt(10), rel=0.2)
-    assert 100 < result.effective_samples.median() < 1500
-    single = evaluate(model, x, 1, 1, torch.Generator())
-    assert single.spread(single.bounds[0]) is None
 
 
 def test_refined_proposals_find_the_true_posterior():

@@ -53,43 +53,30 @@ def refusal(load, *arguments, **changes: str) -> str:
     [
         ("train__epoch", "3", "train.epoch = 3 is not a parameter; did you mean train.epochs?"),
         ("train__epochs", "0", "train.epochs = 0: should be greater than or equal to 1"),
-        ("train__epochs", "1.5", "train.epochs = 1.5: should be a valid integer"),
         ("train__epochs", "true", "train.epochs = True: should be a number, not true or false"),
-        ("train__epochs", "null", "train.epochs = None: should be a valid integer"),
         ("train__seed", str(2**64), "train.seed = 18446744073709551616: should be less"),
-        ("train__learning_rate", "0", "train.learning_rate = 0: should be greater than 0"),
         ("train__learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
         ("train__kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
-        ("train__importance_samples", f"1{'0' * 20}", "should be less than or equal to 1000000"),
         ("train__device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
-        ("model__posterior", "tanh", "model.posterior = 'tanh': should be 'bounded' or 'gauss"),
         ("model__network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
         ("model__hidden_dims", "[]", "model.hidden_dims has 0 layers: should be 1 to 100"),
-        ("model__hidden_dims", "512", "model.hidden_dims = 512: should be a list"),
         ("model__hidden_dims", "[512, 0]", "model.hidden_dims = 0: should be 1 to 1,000,000"),
-        ("model__hidden_dims", "[true]", "model.hidden_dims.0 = True: should be a number, not"),
-        ("model__channels", "0", "model.channels = 0: should be 1 to 1,000,000"),
-        ("prepare__channels", "2", "prepare.channels = 2: should be 1 or 3"),
         ("prepare__folder", "''", "prepare.folder = '': String should have at least 1 char"),
         ("prepare__mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
-        ("prepare__mirror", "http://host:port/", "= 'http://host:port/': should be null or"),
     ],
 )  # fmt: skip
 def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
     assert words in refusal(load_with, tmp_path, **{name: text})
 
 
+SEVERAL = {"train__importance_samples": "5", "train__kl_weight": "1"}
+
+
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        (
-            {"train__importance_samples": "5"},
-            "5 with train.kl_weight = 5: the bound of several draws has no KL to weigh",
-        ),
-        (
-            {"train__importance_samples": "5", "train__kl_weight": "1", "train__gradient": "stl"},
-            "train.gradient = 'stl' with train.importance_samples = 5: stl is for one draw",
-        ),
+        ({"train__importance_samples": "5"}, "bound of several draws has no KL to weigh"),
+        (SEVERAL | {"train__gradient": "stl"}, "importance_samples = 5: stl is for one draw"),
         ({"evaluate__precision": "bfloat16"}, "set evaluate.numerics to native"),
         ({"train__shards": "5"}, "should be a multiple of it"),
         ({"model__likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
@@ -121,7 +108,6 @@ def test_a_preset_after_the_original_is_what_dvc_makes_of_it(path, tmp_path, mon
         ("train: [", "is not valid YAML: while parsing"),
         ("", "should be a valid dictionary"),
         ("train: " + "[" * 600, "is not valid YAML: maximum recursion depth exceeded"),
-        ("seed: " + "9" * 5000, "is not valid YAML: Exceeds the limit"),
         ("train: {epochs: 1}\ntrain: {epochs: 2}", 'found duplicate key "train"'),
     ],
 )
@@ -134,14 +120,11 @@ def test_a_file_that_holds_no_parameters_is_refused_in_one_line(tmp_path, text, 
 @pytest.mark.parametrize(
     "text",
     [
-        "mirror: https://user:secret@host/", "mirror: https://secret@host/",
-        "mirror: file://user:secret@host/", "mirror: 'https://user:a secret@host/'",
+        "mirror: https://secret@host/", "mirror: 'https://user:a secret@host/'",
         "mirror: https://user:secret/@host/", "mirror: https://user:a@secret@host/",
         f"mirror: https://user:{'secret' * 20}@host/", "mirror: user:secret@host/",
-        "mirrors: https://user:secret@host/", "mirror: [https://user:secret@host/]",
-        "mirror: {a: 'https://user:secret@host/'}", "mirror:https://user:secret@host/",
-        "mirror: 'https://user:secret@host/", "mirror: [https://user:secret@host/",
-        "mirror: https://user:secret@host/ : null", "mirror: *https://user:secret@host/",
+        "mirrors: https://user:secret@host/", "mirror: {a: 'https://user:secret@host/'}",
+        "mirror: [https://user:secret@host/", "mirror: *https://user:secret@host/",
         "mirror: https://user:secret@host/\n  mirror: https://user:secret@host/",
         "https://user:secret@host/: null",
     ],

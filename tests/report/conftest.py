@@ -27,7 +27,6 @@ GREY, COLOUR = (1, 28, 28), (3, 8, 12)
 RESIDUAL = {"hidden_dims": (500, 500), "residual": True}
 MODELS = {  # data set and architecture
     "plain": ("MNIST", Architecture(GREY, 12, posterior="bounded")),
-    "convolutional": ("FashionMNIST", Architecture(GREY, 12, "conv")),
     "conditional": ("MNIST", Architecture(GREY, 12, posterior="bounded", classes=10)),
     "colourful": ("pictures", Architecture(COLOUR, 12, "conv", likelihood="logistic")),
     "large": ("pictures", Architecture(COLOUR, 40, "mlp", RESIDUAL, "logistic", prior="mixture")),

@@ -4,7 +4,6 @@ import math
 
 import pytest
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from report.program import CannotRun, program
@@ -44,36 +43,26 @@ class Decoder(nn.Module):
 
     def __init__(self, rest):
         super().__init__()
-        self.linear, self.rest, self.scale = nn.Linear(3, 4), rest, nn.Parameter(torch.ones(4))
+        self.linear, self.rest = nn.Linear(3, 4), rest
 
     def forward(self, z):
-        return self.rest(self, self.linear(z))
+        return self.rest(self.linear(z))
 
 
-def test_an_operation_is_known_as_a_function_and_as_a_method():
-    decoder = Decoder(lambda self, x: F.relu(x) + x.view(x.size(0), 1, -1).relu().flatten(1))
-    kinds = [step["kind"] for step in program(decoder, 3)]
-    assert kinds == ["gather", "relu", "relu", "add"]
-
-
-def convolution(**options) -> nn.Module:
-    return nn.Sequential(
-        nn.Linear(3, 196), nn.Unflatten(1, (4, 7, 7)), nn.Conv2d(4, 16, 3, **options)
-    )
+GROUPED = nn.Sequential(
+    nn.Linear(3, 196), nn.Unflatten(1, (4, 7, 7)), nn.Conv2d(4, 16, 3, groups=2)
+)
 
 
 @pytest.mark.parametrize(
     ("decoder", "reason"),
     [
-        (Decoder(lambda self, x: x.tanh()), "operation tanh"),
-        (Decoder(lambda self, x: x + self.scale), "operation scale"),
-        (Decoder(lambda self, x: torch.add(x, x, alpha=2)), "operation add"),
-        (Decoder(lambda self, x: F.relu(x, inplace=True) + x), "operation relu"),
-        (Decoder(lambda self, x: x if x.sum() > 0 else x + x), "cannot list its .* control flow"),
-        (Decoder(lambda self, x: (x, x)), "more or less than one tensor"),
+        (Decoder(lambda x: x.tanh()), "operation tanh"),
+        (Decoder(lambda x: torch.add(x, x, alpha=2)), "operation add"),
+        (Decoder(lambda x: x if x.sum() > 0 else x + x), "cannot list its .* control flow"),
+        (Decoder(lambda x: (x, x)), "more or less than one tensor"),
         (Conditional(3, 4), r"cannot list its operations \(Expected .* parameter labels"),
-        (convolution(groups=2), r"operation Conv2d\(4, 16, .*groups"),
-        (convolution(padding_mode="circular"), r"operation Conv2d\(4, 16, .*padding_mode"),
+        (GROUPED, r"operation Conv2d\(4, 16, .*groups"),
     ],
 )
 def test_any_other_decoder_is_refused_in_a_line(decoder, reason, capsys):

@@ -10,6 +10,13 @@ from sweeps.slot import Slot, take_slot
 from sweeps.work import publish
 from vae.errors import UserError
 
+STORE = """
+[core]
+remote = store
+['remote "store"']
+url = ../../store
+"""
+
 
 @pytest.fixture
 def repository(tmp_path, monkeypatch):
@@ -34,7 +41,7 @@ def test_a_missing_setup_is_reported_with_what_to_do(repository):
     settings = repository / "here" / ".dvc" / "config"
     with pytest.raises(UserError, match="no default DVC remote"):
         find_exchange(head(), "origin")
-    settings.write_text("[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n")
+    settings.write_text(STORE)
     with pytest.raises(UserError, match=r"\.dvc/config: not committed"):
         head()
     with pytest.raises(UserError, match="'origin' does not appear to be a git repository"):
@@ -51,24 +58,20 @@ def test_a_missing_setup_is_reported_with_what_to_do(repository):
         find_exchange(commit(), None)
 
 
-@pytest.mark.parametrize("known_by", ["its name", "its path"])
+@pytest.mark.parametrize("known_by", ["origin", "../remote"])
 def test_a_relative_path_to_the_git_remote_holds_in_any_folder(repository, monkeypatch, known_by):
-    (repository / "here" / ".dvc" / "config").write_text(
-        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
-    )
+    (repository / "here" / ".dvc" / "config").write_text(STORE)
     git("remote", "add", "origin", "../remote")
     head = commit()
     git("push", "-q", "origin", "main")
-    exchange = find_exchange(head, "origin" if known_by == "its name" else "../remote")
+    exchange = find_exchange(head, known_by)
     monkeypatch.chdir("/")
     assert git("ls-remote", exchange.git, "main").split()[0] == head
     assert exchange.published() == {}
 
 
 def test_the_password_in_a_git_remotes_url_is_not_printed(repository):
-    (repository / "here" / ".dvc" / "config").write_text(
-        "[core]\nremote = store\n['remote \"store\"']\nurl = ../../store\n"
-    )
+    (repository / "here" / ".dvc" / "config").write_text(STORE)
     url = "http://user:secret@127.0.0.1:1/"
     with pytest.raises(UserError, match="git ls-remote failed") as error:
         find_exchange(commit(), url)
@@ -79,8 +82,9 @@ def test_the_password_in_a_git_remotes_url_is_not_printed(repository):
     assert "secret" not in str(error.value)
 
 
-@pytest.mark.parametrize("cache", ["of the repository", "of the clones"])
-@pytest.mark.parametrize("name", ["%(name)s", "jürgen", "100% [a], #b"])
+@pytest.mark.parametrize(
+    ("name", "cache"), [("%(name)s", "of the repository"), ("100% [ü], #b", "of the clones")]
+)
 def test_clones_and_caches_may_be_in_folders_of_any_name(repository, monkeypatch, name, cache):
     (repository / "here").rename(repository / name)
     monkeypatch.chdir(repository / name)
@@ -102,9 +106,7 @@ def test_a_dvc_remote_that_clones_could_not_name_is_refused_in_a_line(
 ):
     (repository / "here").rename(repository / name)
     monkeypatch.chdir(repository / name)
-    (repository / name / ".dvc" / "config").write_text(
-        "[core]\nremote = store\n['remote \"store\"']\nurl = ../store\n"
-    )
+    (repository / name / ".dvc" / "config").write_text(STORE.replace("../../", "../"))
     git("remote", "add", "origin", "../remote")
     head = commit()
     git("push", "-q", "origin", "main")

@@ -37,14 +37,12 @@ def test_a_name_says_what_the_experiment_is_however_it_is_written():
 @pytest.mark.parametrize(
     "values",
     [
-        "train.kl_weight=1,1.0,1e0", "train.kl_weight=0,0.0,-0.0,-0,1e-400",
-        "train.weight_decay=-0.0,0", "train.learning_rate=1e-3,0.001,1.0e-3",
-        "train.seed=0,-0,-0.0,0.0", "train.epochs=1,1.0",
-        "model.hidden_dims=[512,64],[512.0,64]",
+        "train.kl_weight=0,0.0,-0.0,-0,1e-400", "train.learning_rate=1e-3,0.001,1.0e-3",
+        "train.epochs=1,1.0", "model.hidden_dims=[512,64],[512.0,64]",
     ],
 )  # fmt: skip
 def test_a_value_is_one_experiment_however_it_is_written(values):
-    assert len(names(values)) == 1
+    assert len(grid([values], "c0")) == 1
 
 
 @pytest.mark.parametrize(
@@ -54,11 +52,8 @@ def test_a_value_is_one_experiment_however_it_is_written(values):
         (["train.kl_weight=1,heavy"], "-S: train.kl_weight = 'heavy': should be a valid number"),
         (["train.kl_weight=1", "train.importance_samples=1", "train.gradient=stl,dreg"], "dreg is"),
         (["train.kl_weight=[1,"], "cannot be used"),
-        (["train.kl_weight=interval(0,1)"], "cannot be used"),
         (["train.seed=1,2", "train.epochs=range(0,0)"], "(train.epochs=range(0,0) has no value: "),
-        (["train.epochs=range(5,1)"], "range(START,STOP) ends before STOP)"),
         (["train.epochs=shuffle(range(3,3))"], "has no value"),
-        (["+train.more=1"], "is not a parameter"),
         (["~train.seed"], "should be a valid integer"),
     ],
 )  # fmt: skip

@@ -16,8 +16,7 @@ from vae.training.loop import Diverged, check_sense, fit, train_epoch
 from vae.training.steps import Plain
 
 
-@pytest.mark.parametrize("network", NETWORKS)
-@pytest.mark.parametrize("decay", [0.0, 0.3])
+@pytest.mark.parametrize(("network", "decay"), [("mlp", 0.0), ("conv", 0.3)])
 def test_a_step_is_that_of_torchs_adamw_and_shrinks_matrices_alone(network, decay):
     model, images = {"network": network, "prior": "mixture"}, prepared(20)
     run = new_run(images, model, weight_decay=decay, kl_weight=5)
@@ -119,14 +118,6 @@ def test_training_can_start_from_how_often_each_pixel_is_set():
         assert torch.equal(bias, model.likelihood.bias(images).flatten())
         with pytest.raises(UserError, match=r"'log_odds' with model\.network = 'conv'"):
             new_run(images, {"network": "conv"}, decoder_bias="log_odds")
-
-
-def test_models_that_do_not_fit_the_images_are_refused():
-    words = r"'logistic' takes pixels of 256 levels, and these have 2 \(binarization: threshold 128"
-    with pytest.raises(UserError, match=words):
-        new_run(prepared(20), {"likelihood": "logistic"})
-    with pytest.raises(UserError, match=r"model\.network = 'conv': images of 5×8 pixels: their"):
-        new_run(prepared(20, (1, 5, 8)), {"network": "conv"})
 
 
 def test_a_model_worse_than_a_guess_has_diverged():

@@ -82,11 +82,13 @@ def test_options_that_torchrun_does_not_know_are_refused(stages):
 
 
 @pytest.mark.parametrize(
-    "model",
-    [{}, {"network": "conv", "prior": "mixture"}, {"posterior": "flow", "likelihood": "logistic"}],
+    ("model", "rows", "draws"),
+    [
+        ({}, 32, 1),
+        ({"network": "conv", "prior": "mixture"}, 30, 3),
+        ({"posterior": "flow", "likelihood": "logistic"}, 2, 3),  # rows for half of the shards
+    ],
 )
-@pytest.mark.parametrize("rows", [32, 30, 2])  # the last has fewer than there are shards
-@pytest.mark.parametrize("draws", [1, 3])
 def test_shards_have_the_terms_and_the_gradient_of_the_batch(model, rows, draws):
     images = prepared(32, levels=256 if "likelihood" in model else 2)
     pixels, noise, progress = images.pixels[:rows], torch.randn(draws, rows, 3), torch.tensor(0.5)

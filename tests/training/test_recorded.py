@@ -59,20 +59,13 @@ def test_recorded_steps_are_the_plain_ones(recordings, kind, objective):
     assert recordings == [4, 2]  # the smaller last batch has its fourth step in the fourth epoch
 
 
-@pytest.mark.parametrize(
-    ("model", "options"),
-    [
-        ({"posterior": "flow", "prior": "mixture"}, {"gradient": "stl"}),
-        ({"posterior": "gaussian"}, {"gradient": "dreg", "importance_samples": 3}),
-    ],
-    ids=["flow", "dreg"],
-)
-def test_a_long_training_compiles_its_loss_into_one_graph(recordings, monkeypatch, model, options):
+def test_a_long_training_compiles_its_loss_into_one_graph(recordings, monkeypatch):
     """Without the compiler's own kernels, which no processor shares with a GPU."""
     compile_ = partial(torch.compile, backend="aot_eager", fullgraph=True)
     monkeypatch.setattr("torch.compile", compile_)
-    images = prepared(10)
-    plain, recorded = pair(model, images, steps=COMPILED_FROM, batch_size=4, epochs=2, **options)
+    images, model = prepared(10), {"posterior": "flow", "prior": "mixture"}
+    options = {"gradient": "dreg", "importance_samples": 3, "batch_size": 4, "epochs": 2}
+    plain, recorded = pair(model, images, steps=COMPILED_FROM, **options)
     assert recorded.step.loss is not plain.step.loss
     with torch._dynamo.config.patch(suppress_errors=False):
         assert_same_epochs(plain, recorded, images.pixels, [1, 2])
