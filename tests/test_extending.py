@@ -137,12 +137,16 @@ def test_a_new_likelihood_trains_is_evaluated_and_reported(stages):
     assert b"does not run in this page, since" in project.read("report.html")
 
 
-def test_a_new_data_set_goes_through_the_stages(stages):
-    project = stages.project
+def test_a_new_data_set_goes_through_the_stages_and_the_report(stages):
+    load_digits = pytest.importorskip(
+        "sklearn.datasets", reason="it is in the extra test"
+    ).load_digits
+    project, digits = stages.project, load_digits()  # 8×8 pixels of 17 levels
     apply(project, "use another data set")
-    drawn = np.random.default_rng(0).integers(0, 256, (1200, 8, 8), dtype=np.uint8)
-    np.savez(project.folder / "shapes.npz", images=drawn, labels=np.arange(1200) % 10)
-    project.choose("prepare.dataset=shapes prepare.limit=100 train.epochs=1")
+    images = (digits.images / 16 * 255).astype(np.uint8)
+    np.savez(project.folder / "shapes.npz", images=images, labels=digits.target)
+    project.choose("prepare.dataset=shapes prepare.limit=100 prepare.binarization=none")
+    project.choose("model.likelihood=logistic model.network=conv model.channels=4 train.epochs=1")
     measured = stages.measure()
     assert measured["dataset"] == "Shapes"
     nats = measured["bits_per_dimension"] * 64 * math.log(2)
@@ -150,7 +154,9 @@ def test_a_new_data_set_goes_through_the_stages(stages):
     for split, size in ("train", 100), ("validation", 40), ("test", 1000):
         images = load_images(project.folder / f"data/{split}.safetensors")
         assert images.pixels.shape == (size, 1, 8, 8)
-        assert images.pixels.unique().tolist() == [0, 1]
+        assert len(images.pixels.unique()) == 17
+    stages.succeed("report")
+    assert b"8\xc3\x978 pixels" in project.read("report.html")
 
 
 @pytest.mark.parametrize(

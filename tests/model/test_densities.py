@@ -1,5 +1,7 @@
 """Posteriors and priors are the densities of their draws, and agree with torch's own."""
 
+import math
+
 import numpy as np
 import pytest
 import torch

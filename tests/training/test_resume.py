@@ -3,6 +3,7 @@
 import random
 import re
 import signal
+import subprocess
 
 import pytest
 
@@ -108,3 +109,22 @@ def test_a_checkpoint_is_a_help_and_never_a_condition(stages, obstacle):
     if obstacle == "damaged":
         assert done["stderr"].startswith("checkpoint ignored, training starts anew: ")
     assert stages.project.outputs("train") == before
+
+
+@pytest.mark.slow
+def test_two_trainings_of_one_checkpoint_do_not_disturb_each_other(project, tmp_path):
+    """Two queued experiments, each in a copy of its own, may differ only in how they evaluate."""
+    before = project.outputs("train")
+    copies = [project.copied(tmp_path / name) for name in ("one", "other")]
+    both = [
+        subprocess.Popen(
+            ["python", "-m", "stages.train"], cwd=copy.folder, stderr=subprocess.PIPE, text=True,
+            env=copy.env | {"DVC_ROOT": str(project.folder)},
+        )
+        for copy in copies
+    ]  # fmt: skip
+    for process, copy in zip(both, copies, strict=True):
+        assert process.communicate()[1] == ""
+        assert process.returncode == 0
+        assert copy.outputs("train") == before
+    assert not list((project.folder / ".checkpoints").iterdir())
