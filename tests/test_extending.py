@@ -119,7 +119,7 @@ def test_a_new_posterior_passes_the_projects_tests_of_posteriors_and_is_evaluate
     project = stages.project
     apply(project, "use another posterior")
     said = project.run("pytest", "-n0", "-kfull", "tests/model/test_densities.py").stdout
-    assert said.startswith("." * 9 + " ")  # nine tests
+    assert re.search(r"^6 passed, \d+ deselected", said, re.M)
     project.set("posterior: bounded", "posterior: full")
     project.set("gradient: reparameterized", "gradient: stl")
     project.set("proposal_steps: 0", "proposal_steps: 2")

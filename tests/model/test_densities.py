@@ -76,7 +76,7 @@ def test_a_density_integrates_to_one_and_its_draws_come_from_it(posterior):
     torch.manual_seed(0)
     draws = q.draw(torch.randn(30_000, 1, 2, dtype=double))[:, 0]
     center, reach = draws.mean(0), 10 * draws.std(0)
-    line = torch.linspace(-1, 1, 251, dtype=double)
+    line = torch.linspace(-1, 1, 401, dtype=double)
     z = center + reach * torch.cartesian_prod(line, line)
     cell = reach.prod() * (line[1] - line[0]) ** 2
     mass = (q.log_prob(z.unsqueeze(1))[:, 0].exp() / (2 * math.pi) * cell).unsqueeze(1)
