@@ -65,6 +65,7 @@ def test_one_two_and_four_processes_train_to_the_same_bytes_whatever_is_killed(d
     assert dropping.outputs("train") == alone
 
 
+@pytest.mark.slow
 def test_a_process_that_fails_says_so_once(project):
     project.set("shards: 1 ", "shards: 2 ")
     project.set("learning_rate: 0.001", "learning_rate: 1000")

@@ -59,6 +59,7 @@ def test_recorded_steps_are_the_plain_ones(recordings, kind, objective):
     assert recordings == [4, 2]  # the smaller last batch has its fourth step in the fourth epoch
 
 
+@pytest.mark.slow
 def test_a_long_training_compiles_its_loss_into_one_graph(recordings, monkeypatch):
     """Without the compiler's own kernels, which no processor shares with a GPU."""
     compile_ = partial(torch.compile, backend="aot_eager", fullgraph=True)
