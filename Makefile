@@ -33,7 +33,7 @@ columns = $(subst $(space),|,$(strip elbo log_likelihood kl $(WITH)))
 parameters := (prepare|model|train|evaluate|sample)\.(?!(elbo|reconstruction|kl)$$)[^/]*
 show: $(INSTALLED) with-or-without-git
 	@$(BIN)/dvc exp show --only-changed --keep '^($(columns))$$' \
-	    --drop '^(?!(Experiment|$(columns)|$(parameters))$$)'
+	    --drop '^(?!(Experiment|State|$(columns)|$(parameters))$$)'
 
 bench: repro
 	$(BIN)/python -m benchmarks

@@ -278,9 +278,7 @@ def _explain(entry: ErrorDetails) -> str:
         return f"{name} is missing"
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])
     message = message.replace("a valid tuple", "a list")
-    if (
-        isinstance(value, dict) and kind == "value_error"
-    ):  # the message names several parameters itself
+    if isinstance(value, dict) and kind == "value_error":  # of several, which the message names
         return message
     return f"{name} = {_shown(value)}: {message}"
 

@@ -32,7 +32,7 @@ def training(rows: Rows, part: str) -> go.Figure:
 
 def splits(rows: Rows) -> go.Figure:
     names = [html.escape(row["split"]) for row in rows]
-    return _dots(names, [("ELBO", "elbo", rows), ("bound on log p(x)", "log_likelihood", rows)])
+    return _dots(names, [("ELBO", "elbo", rows), ("bound", "log_likelihood", rows)])
 
 
 def bounds(rows: Rows) -> go.Figure:
@@ -69,7 +69,7 @@ def comparison(experiments: Sequence[Experiment]) -> go.Figure:
         for name in (experiment.name for experiment in experiments)
     ]
     rows = [experiment.metrics for experiment in experiments]
-    lines = [("test ELBO", "elbo", rows), ("bound on log p(x)", "log_likelihood", rows)]
+    lines = [("test ELBO", "elbo", rows), ("bound", "log_likelihood", rows)]
     figure = _dots([html.escape(name) for name in names], lines)
     values = [row[metric] for row in rows for metric in ("elbo", "log_likelihood")]
     if values and min(values) < (least := lowest(values)):

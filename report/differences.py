@@ -61,6 +61,9 @@ def _metric(file: File, name: str) -> str:
 def _verdict(file: File, name: str, difference: float, error: float) -> str:
     if _differs(file, "dataset") or _differs(file, "binarization"):
         return "not comparable: other images"
+    conditional = file.get("conditional", {})  # written if true
+    if bool(conditional.get("old")) != bool(conditional.get("new")):
+        return "not comparable: log p(x|y) and log p(x)"
     if name == "log_likelihood" and _differs(file, "importance_samples"):
         return "not comparable: more draws raise the bound"
     verdict = "**beyond**" if is_beyond(difference, error) else "within"

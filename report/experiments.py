@@ -21,7 +21,7 @@ class Experiment:
     state: str  # why it has no metrics: failed, queued, running, or no metrics
     changes: dict[str, str]  # parameters that differ from the workspace's
     metrics: dict[str, float] | None
-    images: tuple[str, str | None]  # the data set, and how it was binarized
+    images: tuple[object, ...]  # the data set, its binarization, whether classes are known
 
 
 def commit() -> str:
@@ -65,8 +65,8 @@ def select(rows: list[dict], parameters: list[str]) -> list[Experiment]:
 
 
 def comparable(experiments: list[Experiment]) -> list[Experiment]:
-    """The experiments that were measured on the same images as the first, the workspace's. Numbers
-    of another data set or binarization mean something else.
+    """The experiments that measure the same as the first, the workspace's. Numbers of another data
+    set or binarization, and log p(x|y) beside log p(x), mean something else.
     """
     return [one for one in experiments if one.metrics and one.images == experiments[0].images]
 
@@ -98,7 +98,8 @@ def _experiment(name: str, row: dict, workspace: dict, parameters: list[str]) ->
     whole = all(isinstance(value, float) and math.isfinite(value) for value in metrics.values())
     finished = row["State"] in (None, "Success")  # else the metrics are those it started from
     dataset = _cell(row, "metrics/test.json", "dataset") or "MNIST"  # once there was no other
-    images = dataset, _cell(row, "metrics/test.json", "binarization")
+    conditional = bool(_cell(row, "metrics/test.json", "conditional"))  # written if true
+    images = dataset, _cell(row, "metrics/test.json", "binarization"), conditional
     state = "no metrics" if finished else row["State"].lower()
     return Experiment(name, state, changes, metrics if whole and finished else None, images)
 

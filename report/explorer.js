@@ -94,6 +94,7 @@ window.explorer = (() => {
     button.addEventListener("click", () =>
       set(z.map((value, i) => (i < model.latent ? value : Number(i === model.latent + label)))));
     element("places").append(button);
+    drawings.push(() => button.setAttribute("aria-pressed", z[model.latent + label] === 1));
   }
 
   // Points [left, top] in percent, moved until none is nearer than `least` to another.

@@ -17,12 +17,12 @@ REACH = 3.0  # a slider reaches so many standard deviations, at least
 
 def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
     """For explorer.js: the `shape` of an image; the decoder's `program`, and the `likelihood` that
-    turns its outputs into the mean image; `draws` [DRAWS, latent] of the model's prior; `classes`,
+    turns its outputs into the mean image; `draws` of the model's prior, [DRAWS, latent]; `classes`,
     by label, the posterior's center [latent] of the first test image of that class. The last two
     are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
-    the sliders end. In a conditional model, numbers for its `given` classes follow all latents.
-    Raises CannotRun if the page cannot run the decoder or the likelihood, or if the encoder takes
-    more than images.
+    the sliders end. In a conditional model, all latents are [latent + given]: they have a number
+    for each class. Raises CannotRun if the page cannot run the decoder or the likelihood, or if the
+    encoder takes more than images.
     """
     latent = model.architecture.latent_dim
     with torch.no_grad():

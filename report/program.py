@@ -90,9 +90,8 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
     if is_convolution and shapes[0][:-3] == (1,) and _is_plain(module):
         return _convolution(module, shapes[0], _shape(node))
     if operation is nn.PixelShuffle:
-        order = module(
-            _numbered(shapes[0])
-        ).flatten()  # which number of the input stands at each place of the output
+        # Which number of the input stands at each place of the output.
+        order = module(_numbered(shapes[0])).flatten()
         return _layer("gather", torch.ones(1, 1), torch.zeros(1), order.unsqueeze(1), _shape(node))
     name = str(module) if module else getattr(node.target, "__name__", node.target)
     raise CannotRun(f"the page does not know its operation {' '.join(name.split())[:200]}")

@@ -5,9 +5,10 @@ from pathlib import Path
 
 
 def result(metrics: dict) -> str:
+    of = "p(x|y)" if metrics.get("conditional") else "p(x)"
     return (
         f"Test ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats per image, "
-        f"log p(x) ≥ {metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f} "
+        f"log {of} ≥ {metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f} "
         f"(metrics/test.json).\n"
         f"New images: plots/samples.png. Everything on one page: make report"
     )

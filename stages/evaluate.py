@@ -117,7 +117,7 @@ def save_pictures(
         "plots/interpolations.png",
         torch.cat([ends[0], on_the_way, ends[1]], dim=1).flatten(0, 1).numpy(), STEPS + 2,
         f"From one {model.dataset} test image (left) to another (right), decoded along the line "
-        f"between their posterior means; {elbo}",
+        f"between their posterior means{' and classes' if model.classes else ''}; {elbo}",
         row_labels=[f"{labels[a]} to {labels[b]}" for a, b in pairs],
     )  # fmt: skip
 
@@ -128,7 +128,8 @@ def save_pictures(
         "plots/traversals.png",
         model.mean_images(lines).cpu().numpy(), STEPS,
         f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
-        f"side; {metrics['active_units']} of {len(kl)} dimensions are active",
+        f"side; {metrics['active_units']} of {len(kl)} dimensions are active"
+        f"{f', class {labels[0]}' if model.classes else ''}",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],
     )  # fmt: skip
 

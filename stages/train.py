@@ -15,7 +15,7 @@ from pipeline.inputs import Inputs
 from pipeline.params import Params, load_params
 from pipeline.stage import run_stage, start
 from pipeline.tiles import save_tiles
-from vae.errors import UserError
+from vae.errors import Refusal, UserError
 from vae.files import write_csv, write_json
 from vae.images import load_images
 from vae.numerics import settle
@@ -80,6 +80,11 @@ def train(params: Params, processes: Processes, device_name: str, inputs: Inputs
             f"Make both again: dvc repro"
         )
 
+    if params.model.conditional and images.classes == 1:
+        raise Refusal(
+            "model.conditional = true: all training images are of one class; put the pictures of "
+            "each class into a folder of their own, or set model.conditional to false"
+        )
     architecture = params.model.architecture(images.shape, images.classes)
     run = Run.new(architecture, params.train.settings(), images, processes)
     settle(run.model.networks)

@@ -79,10 +79,10 @@ def test_images_are_sampled_of_each_class_in_turn():
     ("labels", "message"),
     [
         (None, "needs labels"),
-        ([0, 1], "2 labels of 3 images"),
-        ([0, 1, 3], "from 0 to 2"),
-        ([0, 1, -1], "from 0 to 2"),
-        ([0.0, 1.0, 2.0], "an integer"),
+        ([0, 1], "labels of shape \\(2,\\): should be \\[3\\]"),
+        ([0, 1, 3], "a label is 3: should be 0 to 2"),
+        ([0, 1, -1], "a label is -1: should be 0 to 2"),
+        ([0.0, 1.0, 2.0], "labels are torch.float32: should be integers"),
     ],
 )
 def test_other_labels_are_refused(labels, message):
@@ -90,9 +90,25 @@ def test_other_labels_are_refused(labels, message):
         small_vae(classes=CLASSES).encode(random_images(3), labels)
 
 
+def test_labels_are_checked_wherever_they_are_given():
+    model, z = small_vae(classes=CLASSES), torch.zeros(3, 3)
+    for take in (
+        lambda labels: model.encode(random_images(3), labels),
+        lambda labels: model.with_classes(z, labels),
+        lambda labels: model.sample(3, labels=labels),
+    ):
+        for labels in [0, 1, 3], [0]:
+            with pytest.raises(ValueError, match="should be"):
+                take(labels)
+    assert model.sample(0, labels=[]).shape == (0, 1, 8, 8)
+
+
 def test_a_model_without_classes_takes_no_labels():
-    with pytest.raises(ValueError, match="takes none"):
-        small_vae().encode(random_images(3), [0, 1, 2])
+    for take in small_vae().encode, small_vae().reconstruct:
+        with pytest.raises(ValueError, match="takes no labels"):
+            take(random_images(3), [0, 1, 2])
+    with pytest.raises(ValueError, match="takes no labels"):
+        small_vae().sample(3, labels=[0, 1, 2])
 
 
 def test_a_class_that_no_training_image_has_is_named():

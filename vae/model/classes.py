@@ -3,8 +3,8 @@ arXiv:1406.5298): p(x|y) = ∫ p(x|z, y) p(z) dz, with q(z|x, y).
 """
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor, nn
-from torch.nn.functional import one_hot
 
 
 class Classes(nn.Module):
@@ -25,14 +25,20 @@ class Classes(nn.Module):
         return torch.cat([z, its.expand(*z.shape[:-1], -1)], -1)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
-        """[N], whole numbers of any type → [N, count]."""
-        return one_hot(labels.long(), self.count).to(self.to_outputs.weight.dtype)
+        """[N], whole numbers of any type → [N, count]. torch's own reads the labels on the host."""
+        classes = torch.arange(self.count, device=labels.device)
+        return (labels.unsqueeze(-1) == classes).to(self.to_outputs.weight.dtype)
 
-    def checked(self, labels: object) -> Tensor:
-        """Labels that a person gives. Raises ValueError if they are none of these classes."""
+    def checked(self, labels: ArrayLike, count: int) -> Tensor:
+        """Labels that a person gives. Raises ValueError unless they are so many of the classes."""
         its = torch.as_tensor(labels, device=self.to_outputs.weight.device)
-        if its.ndim != 1 or its.is_floating_point() or not ((its >= 0) & (its < self.count)).all():
-            raise ValueError(f"labels should be [N], each an integer from 0 to {self.count - 1}")
+        if its.numel() and (its.is_floating_point() or its.is_complex()):
+            raise ValueError(f"labels are {its.dtype}: should be integers")
+        its = its.long()
+        if its.shape != (count,):
+            raise ValueError(f"labels of shape {tuple(its.shape)}: should be [{count}]")
+        if len(wrong := its[(its < 0) | (its >= self.count)]):
+            raise ValueError(f"a label is {wrong[0]}: should be 0 to {self.count - 1}")
         return its
 
 

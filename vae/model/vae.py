@@ -57,12 +57,12 @@ class VAE(nn.Module):
 
     @property
     def numbers(self) -> int:
-        """That the decoder gives for an image."""
+        """How many numbers the decoder gives for an image."""
         return self.likelihood.outputs * self.architecture.pixels
 
     def posterior(self, x: Tensor) -> Density:
         """q(z|x) of float images in [0, 1], [N, C, H, W]; of a conditional model q(z|x, y), and x
-        is [N, C + 1, H, W], as `labelled` makes it. So it is in `elbo_terms` and `log_weights`.
+        is [N, C + 1, H, W], as `labelled` makes it. `elbo_terms` and `log_weights` take the same x.
         """
         images, labels = self.split(x)
         outputs = self._run(self.encoder, images)
@@ -90,13 +90,16 @@ class VAE(nn.Module):
         return (x[:, :channels], x[:, channels, 0, 0]) if self.classes else (x, None)
 
     @torch.no_grad()
-    def with_classes(self, z: Tensor, labels: Tensor) -> Tensor:
+    def with_classes(self, z: Tensor, labels: ArrayLike) -> Tensor:
         """Latents [..., N, latent] as the decoder takes them: in a conditional model with their
-        classes, labels [N], beside them: [..., N, latent + classes].
+        classes, labels [N], beside them: [..., N, latent + classes]. Raises ValueError if there
+        are no such classes, or not N labels.
         """
         if self.classes is None:
             return z
-        return self.classes.beside(z.to(self._weight.device), labels.to(self._weight.device))
+        return self.classes.beside(
+            z.to(self._weight.device), self.classes.checked(labels, z.shape[-2])
+        )
 
     def outputs(self, z: Tensor) -> Tensor:
         """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
@@ -161,7 +164,7 @@ class VAE(nn.Module):
 
     def scaled(self, pixels: Tensor) -> Tensor:
         """Levels, uint8 → what the model takes: float32 in [0, 1]."""
-        top, x = self.likelihood.levels - 1, pixels.float()
+        top, x = self.likelihood.levels - 1, pixels.to(torch.float32, copy=True)
         if top > 1:
             x[:, : self.architecture.shape[0]] /= top
         return x
@@ -171,7 +174,7 @@ class VAE(nn.Module):
         conditional model. Raises as it does.
         """
         if (self.classes is None) != (labels is None):
-            raise ValueError("a conditional model needs labels, and another one takes none")
+            raise ValueError("a conditional model needs labels, and another one takes no labels")
         shape, top = self.architecture.shape, self.likelihood.levels - 1
         try:
             images = torch.as_tensor(images, device=self._weight.device)
@@ -195,21 +198,16 @@ class VAE(nn.Module):
                 f"{self.binarization or 'unknown'})"
             )
         x = level / top
-        if self.classes is None:
+        if self.classes is None or labels is None:
             return x
-        its = self.classes.checked(labels)
-        if len(its) != len(x):
-            raise ValueError(f"{len(its)} labels of {len(x)} images")
-        return labelled(x, its)
+        return labelled(x, self.classes.checked(labels, len(x)))
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
         """Images as `encode` takes them → mean images [N, C, H, W] at the posterior's center, which
         is its mean if it is a Gaussian.
         """
         center = self.encode(images, labels).center
-        return self.mean_images(
-            center if labels is None else self.with_classes(center, torch.as_tensor(labels))
-        )
+        return self.mean_images(center if labels is None else self.with_classes(center, labels))
 
     @torch.no_grad()
     def log_likelihood(
@@ -257,8 +255,10 @@ class VAE(nn.Module):
         if self.classes:
             turns = torch.arange(rows, device=device) % self.classes.count
             if labels is not None:
-                turns[:count] = self.classes.checked(labels)
+                turns[:count] = self.classes.checked(labels, count)
             z = self.with_classes(z, turns)
+        elif labels is not None:
+            raise ValueError("a model that is not conditional takes no labels")
         outputs = self.outputs(z)[:count]
         if pixels:
             return self.likelihood.draw(outputs, generator)
@@ -270,8 +270,11 @@ class VAE(nn.Module):
 
     def save(self, path: str | Path) -> None:
         """Writes the weights, with the architecture in the metadata: `load` needs nothing else."""
+        described = asdict(self.architecture)
+        if not self.architecture.classes:  # as in the files of versions that had none
+            del described["classes"]
         metadata = {
-            "architecture": json.dumps(asdict(self.architecture)),
+            "architecture": json.dumps(described),
             "dataset": self.dataset,
             "binarization": self.binarization,
         }

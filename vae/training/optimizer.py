@@ -14,7 +14,7 @@ class AdamW:
     and back.
 
     weight_decay times the learning rate is the share by which a step shrinks the matrices and
-    convolutions of the networks. Biases and the prior do not shrink.
+    convolutions of the encoder and the decoder. Biases and the prior do not shrink.
     """
 
     def __init__(self, model: VAE, weight_decay: float):

@@ -105,9 +105,8 @@ class Sharded(Plain):
         self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
     ) -> Tensor:
         x = self.model.scaled(pixels)
-        seed = int(
-            torch.randint(2**62, ())
-        )  # for the network's own randomness; the same in every process
+        # For the network's own randomness, the same in every process.
+        seed = int(torch.randint(2**62, ()))
         ends, results = parts(len(x), self.shards), []
         for shard in self.processes.mine(self.shards):
             torch.manual_seed(seed + shard)
@@ -211,9 +210,8 @@ def together(device: str, shards: int) -> Iterator[tuple[Processes, str]]:
     except Exception as error:
         from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
-        signal.signal(
-            signal.SIGTERM, signal.SIG_IGN
-        )  # torchrun sends it to the others once one is killed
+        # torchrun sends SIGTERM to the others once one is killed.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         get_error_handler().record_exception(error)
         sys.exit(1)
 
