@@ -13,6 +13,8 @@ from tests.models import new_run, prepared
 from vae.evaluation.bounds import evaluate
 from vae.model import POSTERIORS, PRIORS
 from vae.numerics import generator, settle, start
+from vae.numerics.machine import PORTABLE_THREADS
+from vae.numerics.products import Linear
 from vae.training.loop import train_epoch
 
 OBJECTIVES = [(1, "stl"), (5, "dreg"), (1, "reparameterized"), (5, "reparameterized")]
@@ -29,6 +31,7 @@ KINDS = {  # shape and levels of the images, the model, and the settings
     "padded": (GREY, 2, mlp(512, 64, latent_dim=2), {"batch_size": 24}),
     "narrow": (COLOUR, 2, mlp(250, 6, latent_dim=2), {"batch_size": 100}),
     "shards": (GREY, 2, mlp(200, 20), {"batch_size": 50, "shards": 2}),
+    "conditional": (GREY, 2, mlp(64, 20, classes=10), {"batch_size": 24}),
     "logistic": (COLOUR, 256, mlp(128, 24), {"batch_size": 24}),
     "conv": (
         GREY, 2, {"network": "conv", "settings": {"channels": 8}, "latent_dim": 40},
@@ -49,17 +52,34 @@ def combination(kind: str, model: dict, draws: int, gradient: str) -> str:
         weight_decay=0.1, schedule="one_cycle", **settings,
     )  # fmt: skip
     settle(run.model.networks)
-    train_epoch(run, images.pixels, generator("cpu", 0, "noise"), 1)
-    result = evaluate(run.model, images.pixels, 1, 2, generator("cpu", 0, "evaluation"))
+    pixels = run.model.labelled(images.pixels, images.labels)
+    train_epoch(run, pixels, generator("cpu", 0, "noise"), 1)
+    result = evaluate(run.model, pixels, 1, 2, generator("cpu", 0, "evaluation"))
     drawn = run.model.sample(16, generator("cpu", 0, "latents"), pixels=levels > 2)
     tensors = *run.model.parameters(), result.reconstruction, result.log_likelihood, drawn
     content = b"".join(tensor.detach().contiguous().numpy().tobytes() for tensor in tensors)
     return hashlib.sha256(content).hexdigest()[:16]
 
 
+def products(threads: int) -> str:
+    """A digest of layers of narrow shapes, forwards and backwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)  # whatever number of processors there is
+    torch.manual_seed(0)
+    digest, sides = hashlib.sha256(), [1, 12, 13, 15, 16, 22, 23, 24, 33, 35, 36, 40, 47, 48, 64]
+    for rows, into, out in product([1, 33, 48], sides, sides):
+        layer, x = Linear(into, out), torch.randn(rows, into, requires_grad=True)
+        y = layer(x)
+        y.backward(torch.randn_like(y))
+        for tensor in y.detach(), x.grad, layer.weight.grad:
+            digest.update(tensor.contiguous().numpy().tobytes())
+    torch.set_num_threads(before)
+    return digest.hexdigest()[:16]
+
+
 def main() -> None:
     start(torch.device("cpu"), portable=True)
-    digests = {}
+    digests = {f"products of {n} threads": products(n) for n in range(1, PORTABLE_THREADS + 1)}
     for kind in KINDS:
         parts = list(product(PRIORS, POSTERIORS))
         if kind != "mlp":  # the others have other shapes, and the same functions

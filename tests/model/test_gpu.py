@@ -23,7 +23,7 @@ from vae.training.steps import Plain
 
 OBJECTIVES = [(1, "reparameterized"), (3, "reparameterized"), (1, "stl"), (3, "dreg")]
 MODELS = [  # each part, not each combination
-    {"network": "mlp", "posterior": "flow"},
+    {"network": "mlp", "posterior": "flow", "classes": 10},
     {"network": "mlp", "posterior": "bounded", "prior": "mixture", "likelihood": "logistic"},
     {"network": "conv", "likelihood": "logistic"},
     {"network": "conv", "posterior": "flow", "prior": "mixture"},
@@ -31,7 +31,7 @@ MODELS = [  # each part, not each combination
 
 
 def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="reparameterized"):
-    """A run, pixels [40, 1, 8, 8] and noise [draws, 40, 3] on a fake device."""
+    """A run, pixels [40, 1 or 2, 8, 8] and noise [draws, 40, 3] on a fake device."""
     settings = Settings(importance_samples=draws, shards=shards, gradient=gradient)
     with torch.device(device):
         model = VAE(architecture(**parts))
@@ -40,7 +40,8 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
         if shards > 1:
             step = Sharded(model, optimizer, settings, ALONE)
         run = Run(settings, model, optimizer, constant, step, {}, {}, [])
-        return run, torch.zeros(40, 1, 8, 8, dtype=torch.uint8), torch.randn(draws, 40, 3)
+        channels = 2 if parts.get("classes") else 1
+        return run, torch.zeros(40, channels, 8, 8, dtype=torch.uint8), torch.randn(draws, 40, 3)
 
 
 @pytest.mark.parametrize(
@@ -69,5 +70,5 @@ def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
             assert {tensor.device.type for tensor in (value, *terms)} == {"cuda"}
         assert elbo_at_rest(vae, pixels, noise[0])[0].device.type == "cuda"
         assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"
-        for images in vae.sample(16), vae.sample(16, pixels=True), vae.mean_images(noise[0].cpu()):
+        for images in vae.sample(16), vae.sample(16, pixels=True), vae.mean_images(torch.zeros(9, vae.decoded)):
             assert images.device.type == "cuda"

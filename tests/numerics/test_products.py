@@ -44,13 +44,14 @@ class Sides(TorchDispatchMode):
 
     def __init__(self):
         super().__init__()
-        self.seen = set()
+        self.seen, self.results = set(), set()
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         name = function.overloadpacket.__name__
         if name in ("mm", "addmm"):
             first, second = args[-2:]
             self.seen |= {*first.shape, *second.shape}
+            self.results.add((len(first), second.shape[1]))
         assert name not in ("bmm", "baddbmm", "mv", "addmv", "dot", "linear", "convolution"), name
         return function(*args, **(kwargs or {}))
 
@@ -71,6 +72,7 @@ def sides(monkeypatch):
     assert min(mode.seen) >= 12
     assert not mode.seen & {*range(193, 257)}
     assert min(rows) >= 32
+    assert not [its for its in mode.results if its[0] < its[1] < 48 or max(its) < 16]
 
 
 NARROW = {

@@ -53,9 +53,11 @@ def test_recorded_steps_are_the_plain_ones(recordings, kind, objective):
     (likelihood, posterior, prior, network), (draws, gradient) = kind, objective
     parts = {"network": network, "posterior": posterior, "prior": prior, "likelihood": likelihood}
     images = prepared(22, levels=2 if likelihood == "bernoulli" else 256)
+    parts["classes"] = 10 if draws > 1 else 0
     options = {"importance_samples": draws, "gradient": gradient, "schedule": "one_cycle"}
     plain, recorded = pair(parts, images, batch_size=4, epochs=5, weight_decay=0.1, **options)
-    assert_same_epochs(plain, recorded, images.pixels, range(1, WARM_UP + 2))
+    pixels = plain.model.labelled(images.pixels, images.labels)
+    assert_same_epochs(plain, recorded, pixels, range(1, WARM_UP + 2))
     assert recordings == [4, 2]  # the smaller last batch has its fourth step in the fourth epoch
 
 

@@ -256,7 +256,7 @@ class VAE(nn.Module):
             turns = torch.arange(rows, device=device) % self.classes.count
             if labels is not None:
                 turns[:count] = self.classes.checked(labels, count)
-            z = self.with_classes(z, turns)
+            z = self.classes.beside(z, turns)
         elif labels is not None:
             raise ValueError("a model that is not conditional takes no labels")
         outputs = self.outputs(z)[:count]
