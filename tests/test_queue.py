@@ -12,7 +12,9 @@ from tests.project import Project
 def finished(project: Project, names: list[str]) -> dict[str, str]:
     """Waits until no experiment is queued or running; returns the state of each."""
     for _ in range(240):
-        lines = [line.split() for line in project.dvc("queue", "status").splitlines()]
+        # Beside its table, DVC sometimes fails on a worker's file that is just being written.
+        status = project.run("dvc", "queue", "status", check=False).stdout
+        lines = [line.split() for line in status.splitlines()]
         states = {name: line for line in lines for name in names if name in line}
         if len(states) == len(names) and not {"Queued", "Running"} & {
             word for line in states.values() for word in line
