@@ -70,5 +70,9 @@ def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
             assert {tensor.device.type for tensor in (value, *terms)} == {"cuda"}
         assert elbo_at_rest(vae, pixels, noise[0])[0].device.type == "cuda"
         assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"
-        for images in vae.sample(16), vae.sample(16, pixels=True), vae.mean_images(torch.zeros(9, vae.decoded)):
+        for images in (
+            vae.sample(16),
+            vae.sample(16, pixels=True),
+            vae.mean_images(torch.zeros(9, vae.decoded)),
+        ):
             assert images.device.type == "cuda"
