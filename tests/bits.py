@@ -66,7 +66,7 @@ def products(threads: int) -> str:
     before = torch.get_num_threads()
     torch.set_num_threads(threads)  # whatever number of processors there is
     torch.manual_seed(0)
-    digest, sides = hashlib.sha256(), [1, 12, 13, 15, 16, 22, 23, 24, 33, 35, 36, 40, 47, 48, 64]
+    digest, sides = hashlib.sha256(), [1, 12, 13, 16, 22, 24, 33, 35, 40, 47, 64]
     for rows, into, out in product([1, 33, 48], sides, sides):
         layer, x = Linear(into, out), torch.randn(rows, into, requires_grad=True)
         y = layer(x)

@@ -128,7 +128,10 @@ def test_units_are_active_if_the_data_moves_them():
     assert [unit["kl"] for unit in units(q)] == [0, 0.167, 0.0004, 12.5]
 
 
-@pytest.mark.parametrize(("images", "draws"), [(300, 8), (200, 100), (100, 150)])
+@pytest.mark.parametrize(
+    ("images", "draws"),
+    [(300, 8), (200, 100), pytest.param(100, 150, marks=pytest.mark.slow)],
+)
 def test_the_spread_is_what_repeated_draws_show(images, draws):
     """Of bounds with many groups, and of those with one group of all the draws or of some."""
     model, pixels = small_vae().float(), prepared(images).pixels
