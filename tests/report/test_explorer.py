@@ -144,3 +144,14 @@ def test_the_square_shows_what_the_decoder_draws_there(visit, reported):
     assert square.shape[1:] == (rows * height, columns * width)
     tile = square.unflatten(2, (columns, width)).unflatten(1, (rows, height))
     assert (tile[:3, rows // 2, :, columns // 2] - expected).abs().max() <= 1
+
+
+def test_a_narrower_page_has_the_image_beside_or_above_what_moves_it(visit, plain):
+    boxes = {
+        width: [visit(plain, width).locator(its).bounding_box() for its in ("#image", "#sliders")]
+        for width in (400, 800, 1280)
+    }
+    for width, (image, sliders) in boxes.items():
+        assert (sliders["x"] > image["x"] + image["width"]) == (width == 800)
+        assert (sliders["y"] > image["y"] + image["height"]) or width == 800
+    assert boxes[400][1]["width"] > 350  # of the page's 368
