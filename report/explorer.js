@@ -93,7 +93,7 @@ window.explorer = (() => {
     Object.assign(button, { type: "button", textContent: label });
     button.addEventListener("click", () =>
       set(z.map((value, i) => (i < model.latent ? value : Number(i === model.latent + label)))));
-    element("places").append(button);
+    element("given").append(button);
     drawings.push(() => button.setAttribute("aria-pressed", z[model.latent + label] === 1));
   }
 

@@ -76,7 +76,8 @@ class Evaluation:
         A bound of several groups shows it in their differences. That of a single group continues
         the line, in logarithms, from a quarter of its draws to a half: the delta method's 1/k is
         several times too small where few draws have most of the weight. Of fewer than four draws
-        it is that of half of them, and of a single draw nothing is known.
+        it is that of half of them, and of a single draw nothing is known. Of a few images it is a
+        rough estimate, since few groups of draws show it.
         """
         if bound.groups > 1:
             variance = bound.variance()

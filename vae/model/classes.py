@@ -21,8 +21,7 @@ class Classes(nn.Module):
 
     def beside(self, z: Tensor, labels: Tensor) -> Tensor:
         """What the decoder takes: [..., N, latent] and [N] → [..., N, latent + count]."""
-        its = self._one_hot(labels).to(z.dtype)
-        return torch.cat([z, its.expand(*z.shape[:-1], -1)], -1)
+        return torch.cat([z, self._one_hot(labels).expand(*z.shape[:-1], -1)], -1)
 
     def _one_hot(self, labels: Tensor) -> Tensor:
         """[N], whole numbers of any type → [N, count]. torch's own reads the labels on the host."""
