@@ -12,7 +12,7 @@ from torchvision.datasets import ImageFolder
 from tqdm import tqdm
 
 from datasets.load import Arrays
-from vae.errors import Refusal, UserError
+from vae.errors import Refusal, UserError, in_short
 from vae.numerics import generator
 
 KINDS = ".png", ".jpg", ".jpeg"
@@ -75,8 +75,7 @@ def _read(pictures: Pictures, index: int) -> torch.Tensor:
     try:
         return pictures[index][0]
     except Exception as error:  # whatever the format's reader raises
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{pictures.samples[index][0]} cannot be read as a picture ({reason}).\n"
+            f"{pictures.samples[index][0]} cannot be read as a picture ({in_short(error)}).\n"
             f"Repair or remove it, and run this again"
         ) from None

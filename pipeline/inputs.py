@@ -7,7 +7,7 @@ would record the new ones for outputs that were made from the old ones.
 from pathlib import Path
 
 from pipeline.begin import CODE, LOADED, sha256
-from pipeline.params import load_yaml
+from pipeline.reading import load_yaml
 from vae.errors import UserError
 
 

@@ -17,7 +17,7 @@ from report.experiments import commit
 from report.git import git, in_repository
 from report.markdown import cell, code, table
 from report.record import mixture
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 
 MARKER = "<!-- python -m report.changes -->"  # the workflow finds its comment by this
 TEST = "metrics/test.json"
@@ -108,7 +108,7 @@ def _reason(error: Exception | dict[str, Exception]) -> str:
         path, error = next(iter(error.items()))
         reason = error.strerror if isinstance(error, OSError) else error
         return f"{path}: {_reason(Exception(reason))}"
-    return " ".join(str(error).split())[:200]
+    return in_short(error)
 
 
 def _params(files: dict[str, File]) -> str:

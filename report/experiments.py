@@ -10,7 +10,7 @@ from dvc.exceptions import DvcException
 from report.differences import is_beyond
 from report.git import git, in_repository
 from report.results import METRICS
-from vae.errors import UserError, without_passwords
+from vae.errors import UserError, in_short, without_passwords
 
 ALWAYS = [metric for metric in METRICS if metric != "bits_per_dimension"]  # early commits lack it
 
@@ -45,8 +45,9 @@ def compared(parameters: list[str]) -> list[Experiment] | None:
     try:
         rows = dvc.api.exp_show(revs=_baselines(head))
     except DvcException as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"DVC cannot list the experiments ({reason}).\nSee: dvc exp show") from None
+        raise UserError(
+            f"DVC cannot list the experiments ({in_short(error)}).\nSee: dvc exp show"
+        ) from None
     return select(rows, parameters)
 
 

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import torch
 
 from report.program import CannotRun, in_base64, program
+from vae.errors import in_short
 from vae.images import Images
 from vae.model.likelihoods import Bernoulli, Likelihood, Logistic
 from vae.model.vae import VAE
@@ -39,8 +40,9 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
             given = test.labels[chosen] if model.classes else None
             means = model.encode(pixels[chosen], given).center
         except Exception as error:  # whatever the network's own code raises
-            reason = " ".join(str(error).split())[:200]
-            raise CannotRun(f"its encoder does not take images alone ({reason})") from error
+            raise CannotRun(
+                f"its encoder does not take images alone ({in_short(error)})"
+            ) from error
         means = model.with_classes(means, test.labels[chosen])
     farthest = max(draws.abs().max().item(), means.abs().max().item())
     return {

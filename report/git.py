@@ -4,7 +4,7 @@ import os
 import subprocess
 from pathlib import Path
 
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 
 # Git fails where it would ask for a password: nobody is there to answer.
 NEVER_ASK = {"GIT_TERMINAL_PROMPT": "0"}
@@ -30,6 +30,5 @@ def git(*arguments: str, folder: str | Path = ".", exits: tuple[int, ...] = (0,)
             "Install git, and run this again"
         ) from None
     if done.returncode not in exits:
-        reason = " ".join(done.stderr.split())[:200]
-        raise UserError(f"git {arguments[0]} failed: {reason}")
+        raise UserError(f"git {arguments[0]} failed: {in_short(done.stderr)}")
     return done.stdout.strip()

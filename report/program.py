@@ -14,6 +14,7 @@ import torch.nn.functional as F
 from torch import Tensor, fx, nn
 from torch.fx.passes.shape_prop import ShapeProp
 
+from vae.errors import in_short
 from vae.numerics import Linear
 
 RELU = {nn.ReLU, F.relu, torch.relu, "relu"}
@@ -47,7 +48,7 @@ def program(decoder: nn.Module, latent: int) -> list[dict]:
         with contextlib.redirect_stderr(io.StringIO()):  # on which it prints a traceback
             ShapeProp(traced).propagate(torch.zeros(1, latent))
     except Exception as error:  # whatever the network's own code raises when it is traced
-        reason = " ".join(str(error.__cause__ or error).split())[:200]
+        reason = in_short(error.__cause__ or error)
         raise CannotRun(f"torch.fx cannot list its operations ({reason})") from error
     z, *nodes, output = traced.graph.nodes
     if not _is_tensor(output.args[0]):
@@ -94,7 +95,7 @@ def _step(node: fx.Node, module: nn.Module | None, shapes: list[torch.Size]) -> 
         order = module(_numbered(shapes[0])).flatten()
         return _layer("gather", torch.ones(1, 1), torch.zeros(1), order.unsqueeze(1), _shape(node))
     name = str(module) if module else getattr(node.target, "__name__", node.target)
-    raise CannotRun(f"the page does not know its operation {' '.join(name.split())[:200]}")
+    raise CannotRun(f"the page does not know its operation {in_short(name)}")
 
 
 def _adds_alike(node: fx.Node, shapes: list[torch.Size]) -> bool:

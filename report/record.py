@@ -5,7 +5,7 @@ import json
 from operator import itemgetter
 from pathlib import Path
 
-from pipeline.params import load_yaml
+from pipeline.reading import load_yaml
 from report.markdown import code
 from vae.errors import UserError
 

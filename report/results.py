@@ -10,7 +10,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 
 OF_SPLITS = [  # the numbers of each split, which the test images have in metrics/test.json
     "elbo", "elbo_stderr", "reconstruction", "kl", "log_likelihood", "log_likelihood_stderr",
@@ -104,5 +104,6 @@ def _number(value: object) -> float:
 
 
 def _damaged(path: Path, error: Exception) -> UserError:
-    reason = " ".join(str(error).split())[:200]
-    return UserError(f"{path} is damaged ({reason}).\nDelete it and make it again: dvc repro")
+    return UserError(
+        f"{path} is damaged ({in_short(error)}).\nDelete it and make it again: dvc repro"
+    )

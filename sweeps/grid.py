@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from dvc.utils.hydra import get_hydra_sweeps, to_hydra_overrides
 from hydra.errors import HydraException
 
-from pipeline.params import check_params, load_params
+from pipeline.params import Params, load_params
+from pipeline.reading import validated
 from vae.errors import UserError
 
 
@@ -36,7 +37,7 @@ def grid(settings: Sequence[str], commit: str) -> list[Experiment]:
         for override in to_hydra_overrides(overrides):
             section, _, name = override.key_or_group.partition(".")
             params.setdefault(section, {})[name] = override.value()
-        text = json.dumps([commit, check_params(params, "-S").model_dump()], sort_keys=True)
+        text = json.dumps([commit, validated(Params, params, "-S").model_dump()], sort_keys=True)
         name = f"sweep-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
         experiments.setdefault(name, Experiment(name, tuple(overrides)))
     return list(experiments.values())

@@ -1,4 +1,4 @@
-"""A variational autoencoder of binary images: `from vae import VAE`."""
+"""A variational autoencoder of images: `from vae import VAE`."""
 
 
 def __getattr__(name: str) -> object:

@@ -10,6 +10,13 @@ def without_passwords(text: str) -> str:
     return re.sub("://.*@", "://…@", text)
 
 
+def in_short(reason: object) -> str:
+    """An error's words, or another program's, as a part of a line: at most 200 characters, without
+    passwords.
+    """
+    return without_passwords(" ".join(str(reason).split()))[:200]
+
+
 class UserError(Exception):
     """An error that the user can fix. Its message names the thing and says what to do. It goes to
     logs that others read, and so has no password of a URL.

@@ -15,7 +15,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 
 try:
     import fcntl
@@ -107,9 +107,8 @@ def load_tensors(path: str | Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     except FileNotFoundError:
         raise UserError(f"{path} is missing; make it with: dvc repro") from None
     except (SafetensorError, OSError, ValueError) as error:
-        reason = " ".join(str(error).split())[:200]
         raise UserError(
-            f"{path} is damaged or not a safetensors file ({reason}).\n"
+            f"{path} is damaged or not a safetensors file ({in_short(error)}).\n"
             f"Delete it and make it again: dvc repro"
         ) from None
 

@@ -1,5 +1,8 @@
 """A conditional VAE, of images whose classes are known (Sohn et al. 2015; Kingma et al. 2014,
 arXiv:1406.5298): p(x|y) = ∫ p(x|z, y) p(z) dz, with q(z|x, y).
+
+The prior does not depend on the class. One that each class shifts would give the same models, since
+the first layer of a decoder is linear in the latents and in the class beside them.
 """
 
 import torch

@@ -6,7 +6,6 @@ q(z|x). Kingma & Welling 2014 (arXiv:1312.6114).
 """
 
 import json
-import math
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
@@ -15,14 +14,14 @@ import torch
 from numpy.typing import ArrayLike
 from torch import Tensor, nn
 
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 from vae.files import load_tensors, save_tensors
 from vae.model import LIKELIHOODS, NETWORKS, POSTERIORS, PRIORS
 from vae.model.architecture import Architecture
 from vae.model.classes import Classes, labelled
 from vae.model.densities import Density
 from vae.model.likelihoods import Likelihood
-from vae.numerics import govern, log_add_exp, share_processors
+from vae.numerics import govern, log_mean_exp, share_processors
 
 
 class VAE(nn.Module):
@@ -226,12 +225,12 @@ class VAE(nn.Module):
         x = self.inputs(images, labels)
         q = self.posterior(x)
         shape = len(x), self.architecture.latent_dim
-        bound = torch.full((len(x),), -math.inf, dtype=torch.float64)
-        for _ in range(draws):
+        weights = []
+        for _ in range(draws):  # one at a time: all draws of a large network need much memory
             z = q.draw(torch.randn(shape, generator=generator, device=x.device))
             reconstruction, kl = self.log_weights(x, q, z)
-            bound = log_add_exp(bound, (reconstruction - kl).cpu().double())
-        return bound - math.log(draws)
+            weights.append(reconstruction - kl)
+        return log_mean_exp(torch.stack(weights).cpu().double())
 
     @torch.no_grad()
     def sample(
@@ -297,9 +296,8 @@ class VAE(nn.Module):
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ValueError("some of its weights are not finite")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
-            reason = " ".join(str(error).split())[:200]
             raise UserError(
-                f"{path} does not hold a VAE of this project ({reason}).\n"
+                f"{path} does not hold a VAE of this project ({in_short(error)}).\n"
                 f"Delete it and train again: dvc repro"
             ) from None
         return model.to(device).eval()
