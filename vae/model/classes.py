@@ -18,6 +18,10 @@ class Classes(nn.Module):
         self.count = count
         self.to_outputs = nn.Linear(count, outputs, bias=False)
 
+    def split(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """What `labelled` joined: images [N, C, H, W] and their classes, [N]."""
+        return x[:, :-1], x[:, -1, 0, 0]
+
     def outputs(self, labels: Tensor) -> Tensor:
         """What a class adds to the encoder's outputs: [N] → [N, outputs]."""
         return self.to_outputs(self._one_hot(labels))
@@ -31,8 +35,10 @@ class Classes(nn.Module):
         classes = torch.arange(self.count, device=labels.device)
         return (labels.unsqueeze(-1) == classes).to(self.to_outputs.weight.dtype)
 
-    def checked(self, labels: ArrayLike, count: int) -> Tensor:
+    def checked(self, labels: ArrayLike | None, count: int) -> Tensor:
         """Labels that a person gives. Raises ValueError unless they are so many of the classes."""
+        if labels is None:
+            raise ValueError("a conditional model needs labels")
         its = torch.as_tensor(labels, device=self.to_outputs.weight.device)
         if its.numel() and (its.is_floating_point() or its.is_complex()):
             raise ValueError(f"labels are {its.dtype}: should be integers")

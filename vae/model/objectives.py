@@ -21,7 +21,7 @@ class Terms:
     """What an objective sees: N images with K draws each."""
 
     model: VAE
-    x: Tensor  # as VAE.posterior takes it: VAE.split gives the images, and the classes if known
+    x: Tensor  # as VAE.posterior takes it: in a conditional model with the classes
     q: Density  # q(z|x)
     z: Tensor  # the draws, [K, N, latent]
     reconstruction: Tensor  # log p(x|z), [K, N]

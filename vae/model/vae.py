@@ -63,11 +63,10 @@ class VAE(nn.Module):
         """q(z|x) of float images in [0, 1], [N, C, H, W]; of a conditional model q(z|x, y), and x
         is [N, C + 1, H, W], as `labelled` makes it. `elbo_terms` and `log_weights` take the same x.
         """
-        images, labels = self.split(x)
-        outputs = self._run(self.encoder, images)
-        if self.classes and labels is not None:
-            outputs = outputs + self.classes.outputs(labels)
-        return self.head(outputs)
+        if self.classes is None:
+            return self.head(self._run(self.encoder, x))
+        images, labels = self.classes.split(x)
+        return self.head(self._run(self.encoder, images) + self.classes.outputs(labels))
 
     def labelled(self, pixels: Tensor, labels: Tensor) -> Tensor:
         """Images, [N, C, H, W], as the model takes them: with their classes, if it is conditional.
@@ -83,13 +82,8 @@ class VAE(nn.Module):
             )
         return labelled(pixels, labels)
 
-    def split(self, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """The images of x, [N, C, H, W] and, of a conditional model, their classes, [N]."""
-        channels = self.architecture.shape[0]
-        return (x[:, :channels], x[:, channels, 0, 0]) if self.classes else (x, None)
-
     @torch.no_grad()
-    def with_classes(self, z: Tensor, labels: ArrayLike) -> Tensor:
+    def with_classes(self, z: Tensor, labels: ArrayLike | None) -> Tensor:
         """Latents [..., N, latent] as the decoder takes them: in a conditional model with their
         classes, labels [N], beside them: [..., N, latent + classes]. Raises ValueError if there
         are no such classes, or not N labels.
@@ -130,10 +124,10 @@ class VAE(nn.Module):
 
     def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
         """log p(x|z), [..., N]; of a conditional model log p(x|z, y)."""
-        images, labels = self.split(x)
-        if self.classes and labels is not None:
+        if self.classes:
+            x, labels = self.classes.split(x)
             z = self.classes.beside(z, labels)
-        return self.likelihood.log_prob(images, self.outputs(z))
+        return self.likelihood.log_prob(x, self.outputs(z))
 
     @torch.no_grad()
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> Density:
@@ -172,8 +166,6 @@ class VAE(nn.Module):
         """Images as `encode` takes them → float [N, C, H, W] in [0, 1], with another channel in a
         conditional model. Raises as it does.
         """
-        if (self.classes is None) != (labels is None):
-            raise ValueError("a conditional model needs labels, and another one takes no labels")
         shape, top = self.architecture.shape, self.likelihood.levels - 1
         try:
             images = torch.as_tensor(images, device=self._weight.device)
@@ -197,16 +189,17 @@ class VAE(nn.Module):
                 f"{self.binarization or 'unknown'})"
             )
         x = level / top
-        if self.classes is None or labels is None:
-            return x
-        return labelled(x, self.classes.checked(labels, len(x)))
+        if self.classes:
+            return labelled(x, self.classes.checked(labels, len(x)))
+        if labels is not None:
+            raise ValueError("a model that is not conditional takes no labels")
+        return x
 
     def reconstruct(self, images: ArrayLike, labels: ArrayLike | None = None) -> Tensor:
         """Images as `encode` takes them → mean images [N, C, H, W] at the posterior's center, which
         is its mean if it is a Gaussian.
         """
-        center = self.encode(images, labels).center
-        return self.mean_images(center if labels is None else self.with_classes(center, labels))
+        return self.mean_images(self.with_classes(self.encode(images, labels).center, labels))
 
     @torch.no_grad()
     def log_likelihood(
