@@ -82,6 +82,11 @@ def run(main: Callable[[], None]) -> None:
         signal.raise_signal(signal.SIGINT)
     except (MemoryError, RuntimeError) as error:
         reason = str(error) or "out of memory"
+        if "have a deterministic implementation" in reason:  # of a network's operation, on a GPU
+            sys.exit(
+                f"error: {reason.partition(', but')[0]}.\n"
+                f"Set train.numerics and evaluate.numerics to native, or replace the operation"
+            )
         if not re.search("out of memory|t allocate memory|nable to allocate", reason):
             raise
         sys.exit(

@@ -5,6 +5,9 @@ except for a step of training: there autograd asks for the driver, and torch's d
 in for it.
 """
 
+import subprocess
+import sys
+
 import pytest
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
@@ -35,7 +38,7 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
     settings = Settings(importance_samples=draws, shards=shards, gradient=gradient)
     with torch.device(device):
         model = VAE(architecture(**parts))
-        optimizer = AdamW(model, 0.1)
+        optimizer = AdamW(dict(model.named_parameters()), 0.1)
         step = Plain(model, optimizer, settings)
         if shards > 1:
             step = Sharded(model, optimizer, settings, ALONE)
@@ -76,3 +79,17 @@ def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
             vae.mean_images(torch.zeros(9, vae.decoded)),
         ):
             assert images.device.type == "cuda"
+
+
+START = """
+import sys, torch
+from vae.numerics import start
+start(torch.device("cuda"), portable=True)
+assert torch.are_deterministic_algorithms_enabled()
+assert not torch.utils.deterministic.fill_uninitialized_memory
+assert "torch._inductor" not in sys.modules
+"""
+
+
+def test_portable_numerics_on_a_gpu_are_deterministic_and_load_no_compiler():
+    subprocess.run([sys.executable, "-c", START], check=True)

@@ -6,8 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
-from pipeline.stage import alone
+from pipeline.stage import alone, run
 from tests.project import until
 
 
@@ -101,3 +102,16 @@ def replace_and_edit(source, target):
 
 os.replace = replace_and_edit
 """
+
+
+def test_an_operation_that_a_gpu_cannot_repeat_to_the_bit_is_named(monkeypatch):
+    monkeypatch.setattr(sys, "stdout", sys.stdout)  # `run` replaces both
+    monkeypatch.setattr(sys, "stderr", sys.stderr)
+
+    def main() -> None:
+        torch.set_deterministic_debug_mode("error")  # as on a GPU; this has no such kernel anywhere
+        torch.zeros(2).put_(torch.tensor([0]), torch.ones(1))
+
+    with pytest.raises(SystemExit, match=r"^error: put_ does not have a deterministic impl.*\nSet"):
+        run(main)
+    torch.set_deterministic_debug_mode("default")

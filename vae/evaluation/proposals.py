@@ -11,6 +11,7 @@ from torch import Tensor
 from vae.model.densities import Density, Gaussian
 from vae.model.vae import VAE
 from vae.numerics import exp
+from vae.training.optimizer import AdamW
 
 LEARNING_RATE = 0.03  # at first; it falls to zero in a straight line
 
@@ -23,7 +24,7 @@ def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generat
     (vae/model/objectives.py). The flow and the model do not change.
     """
     mean, log_std = (part.detach().clone() for part in (q.gaussian.mean, q.gaussian.log_std))
-    optimizer = torch.optim.Adam([mean, log_std], lr=LEARNING_RATE, betas=(0.9, 0.99), fused=True)
+    optimizer = AdamW({"mean": mean, "log_std": log_std}, beta2=0.99)
     with torch.enable_grad():
         mean.requires_grad_()
         log_std.requires_grad_()
@@ -33,7 +34,6 @@ def refined(model: VAE, x: Tensor, q: Density, steps: int, stream: torch.Generat
             log_likelihood, kl = model.log_weights(x, q.detach(), z)
             negative_elbo = (kl - log_likelihood).sum()
             mean.grad, log_std.grad = torch.autograd.grad(negative_elbo, [mean, log_std])
-            optimizer.param_groups[0]["lr"] = LEARNING_RATE * (1 - step / steps)
-            optimizer.step()
+            optimizer.step(LEARNING_RATE * (1 - step / steps))
     mean, log_std = mean.detach(), log_std.detach()
     return q.around(Gaussian(mean, exp(log_std), log_std))

@@ -45,7 +45,12 @@ def start(device: torch.device, portable: bool) -> None:
         torch.backends.mkldnn.enabled = False  # type: ignore[assignment]
         if device.type == "cuda":
             os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS asks for it
-            torch.use_deterministic_algorithms(True)
+            # This is torch.use_deterministic_algorithms(True) without loading torch's compiler,
+            # which takes 3 s of a processor, as long as loading torch.
+            torch.set_deterministic_debug_mode("error")
+            # With it, torch fills memory that is written next: 37 more calls in a step of the
+            # defaults (counted on a processor), and each is a kernel for a GPU.
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     Rule.portable = portable and device.type == "cpu"
     if device.type == "cpu":
         _share = Share(PORTABLE_THREADS if portable else sys.maxsize)

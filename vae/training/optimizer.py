@@ -1,27 +1,29 @@
 """AdamW: Kingma & Ba 2015 (arXiv:1412.6980); Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
-
-from vae.model.vae import VAE
 
 
 class AdamW:
     """The fused kernel of torch.optim.AdamW, without the bookkeeping around it.
 
-    A step without it takes 1.05 to 1.07 times as long (benchmarks/choices.py at commit ee92564).
-    The class is no longer than the code that would move torch's optimizer state into a checkpoint
-    and back.
+    With torch's class a step takes 1.05 to 1.07 times as long (benchmarks/choices.py at commit
+    ee92564), and the first step loads torch's compiler, which takes 2.8 s of a processor. This
+    class is no longer than the code that would move torch's state into a checkpoint and back.
 
     weight_decay times the learning rate is the share by which a step shrinks the matrices and
     convolutions of the encoder and the decoder. Biases and the prior do not shrink.
     """
 
-    def __init__(self, model: VAE, weight_decay: float):
-        self.parameters = dict(model.named_parameters())
+    def __init__(
+        self, parameters: Mapping[str, Tensor], weight_decay: float = 0.0, beta2: float = 0.999
+    ):
+        self.parameters, self.beta2 = dict(parameters), beta2
         self.means = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.squares = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self.steps = torch.zeros((), device=next(model.parameters()).device)
+        self.steps = torch.zeros((), device=next(iter(self.parameters.values())).device)
         shrinks = [name for name, p in self.parameters.items() if "coder." in name and p.ndim > 1]
         others = [name for name in self.parameters if name not in shrinks]
         self.groups = (
@@ -35,7 +37,7 @@ class AdamW:
             parameter.grad = None
 
     @torch.no_grad()
-    def step(self, learning_rate: Tensor) -> None:
+    def step(self, learning_rate: Tensor | float) -> None:
         self.steps += 1
         for decay, group in self.groups:
             gradients = [(name, self.parameters[name].grad) for name in group]
@@ -46,7 +48,7 @@ class AdamW:
                 [self.means[name] for name in used],
                 [self.squares[name] for name in used],
                 [], [self.steps] * len(used),
-                lr=learning_rate, beta1=0.9, beta2=0.999, eps=1e-8,
+                lr=learning_rate, beta1=0.9, beta2=self.beta2, eps=1e-8,
                 weight_decay=decay, amsgrad=False, maximize=False,
             )  # fmt: skip
 

@@ -33,6 +33,8 @@ class Recorded(Plain):
         super().__init__(model, optimizer, settings)
         if steps * len(optimizer.parameters) >= COMPILED_FROM:
             torch._dynamo.config.suppress_errors = True  # what cannot be compiled is not
+            # Tells the compiler, too (machine.start has told the rest of torch).
+            torch.use_deterministic_algorithms(torch.are_deterministic_algorithms_enabled())
             compiled = torch.compile(loss, dynamic=False)
             self.loss = lambda model, x, *others, **options: (
                 compiled if len(x) == self.batch_size else loss  # an epoch's last batch is smaller

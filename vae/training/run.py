@@ -68,7 +68,7 @@ class Run:
         if settings.decoder_bias == "log_odds":
             set_pixel_biases(model, train)
         model.to(train.pixels.device)
-        optimizer = AdamW(model, settings.weight_decay)
+        optimizer = AdamW(dict(model.named_parameters()), settings.weight_decay)
         step: Step = Plain(model, optimizer, settings)
         if train.pixels.device.type == "cuda":
             epoch = math.ceil(len(train.pixels) / settings.batch_size)
