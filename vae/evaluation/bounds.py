@@ -12,7 +12,7 @@ from vae.evaluation.proposals import refined
 from vae.images import blocks
 from vae.model.densities import Density, Gaussian, gaussian_kl
 from vae.model.vae import VAE
-from vae.numerics import exp, log_add_exp, mean_and_stderr
+from vae.numerics import exp, log_add_exp, mean, mean_and_stderr
 
 ACTIVE_VARIANCE = 0.01
 REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
@@ -164,7 +164,7 @@ def units(posterior: Gaussian) -> list[dict[str, float]]:
     kl = gaussian_kl(posterior)
     variances = variance_over_images(posterior.mean).tolist()
     return [
-        {"dimension": i, "kl": mean_and_stderr(kl[:, i])[0], "variance_of_mean": round(variance, 4)}
+        {"dimension": i, "kl": mean(kl[:, i]), "variance_of_mean": round(variance, 4)}
         for i, variance in enumerate(variances)
     ]
 
@@ -189,8 +189,8 @@ def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:
     return {
         "elbo": elbo,
         "elbo_stderr": elbo_stderr,
-        "reconstruction": mean_and_stderr(result.reconstruction)[0],
-        "kl": mean_and_stderr(result.kl)[0],
+        "reconstruction": mean(result.reconstruction),
+        "kl": mean(result.kl),
         "log_likelihood": log_likelihood,
         "log_likelihood_stderr": log_likelihood_stderr,
         "importance_samples": bound.k,

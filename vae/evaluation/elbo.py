@@ -5,7 +5,7 @@ from torch import Tensor
 
 from vae.images import blocks
 from vae.model.vae import VAE
-from vae.numerics import mean_and_stderr
+from vae.numerics import mean
 
 
 @torch.no_grad()
@@ -27,4 +27,4 @@ def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Ten
 def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:
     """The means over images, in nats per image."""
     terms = {"elbo": reconstruction - kl, "reconstruction": reconstruction, "kl": kl}
-    return {name: mean_and_stderr(values)[0] for name, values in terms.items()}
+    return {name: mean(values) for name, values in terms.items()}

@@ -17,11 +17,11 @@ from vae.numerics.functions import (
 )
 from vae.numerics.machine import govern, settle, share_processors, start
 from vae.numerics.products import Linear, linear
-from vae.numerics.statistics import mean_and_stderr
+from vae.numerics.statistics import mean, mean_and_stderr
 from vae.numerics.streams import generator, seed_of
 
 __all__ = [
     "Linear", "exp", "generator", "govern", "linear", "log", "log_add_exp", "log_mean_exp",
-    "log_sigmoid", "log_sum_exp", "mean_and_stderr", "seed_of", "settle", "share_processors",
-    "sigmoid", "softmax", "softplus", "start",
+    "log_sigmoid", "log_sum_exp", "mean", "mean_and_stderr", "seed_of", "settle",
+    "share_processors", "sigmoid", "softmax", "softplus", "start",
 ]  # fmt: skip

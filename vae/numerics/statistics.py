@@ -1,16 +1,23 @@
-"""Means over images whose bits do not depend on the order of summation."""
+"""Means over images whose bits do not depend on the order of summation.
+
+The sums are exact, so that the results depend neither on threads nor on the vector width.
+"""
 
 import math
 
 from torch import Tensor
 
 
-def mean_and_stderr(values: Tensor) -> tuple[float, float]:
-    """Mean of [N] values and its standard error over images, rounded to 1e-4.
-
-    The sums are exact, so that the result depends neither on threads nor on the vector width.
+def mean(values: Tensor) -> float:
+    """Of [N] values, rounded to 1e-4. It takes half the time of `mean_and_stderr`: 180,000 numbers
+    after each epoch of the defaults.
     """
+    return round(math.fsum(values.cpu().double().tolist()) / len(values), 4)
+
+
+def mean_and_stderr(values: Tensor) -> tuple[float, float]:
+    """Mean of [N] values and its standard error over images, rounded to 1e-4."""
     numbers = values.cpu().double().tolist()
-    mean = math.fsum(numbers) / len(numbers)
-    variance = math.fsum((number - mean) ** 2 for number in numbers) / max(len(numbers) - 1, 1)
-    return round(mean, 4), round(math.sqrt(variance / len(numbers)), 4)
+    center = math.fsum(numbers) / len(numbers)
+    variance = math.fsum((number - center) ** 2 for number in numbers) / max(len(numbers) - 1, 1)
+    return round(center, 4), round(math.sqrt(variance / len(numbers)), 4)
