@@ -10,7 +10,8 @@ def result(metrics: dict) -> str:
         f"Test ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats per image, "
         f"log {of} ≥ {metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f} "
         f"(metrics/test.json).\n"
-        f"New images: plots/samples.png. Everything on one page: make report"
+        f"New images: plots/samples.png. Everything on one page: make report\n"
+        f"DVC skips a stage whose inputs have the committed bytes: its results are in Git."
     )
 
 

@@ -44,6 +44,8 @@ def main(inputs: Inputs) -> None:
                 f"Their numbers mean different things. Make both again: dvc repro"
             )
 
+    of = "p(x|y)" if model.classes else "p(x)"
+
     def measured(name: str, images: int, importance_samples: int) -> Evaluation:
         """Evaluates so many of the split's images, evenly: MNIST's first test images are harder."""
         pixels = splits[name].drawn(generator("cpu", params.seed, f"{name} pixels"))
@@ -51,7 +53,13 @@ def main(inputs: Inputs) -> None:
         pixels = pixels[:: max(1, len(pixels) // images)][:images].to(device)
         stream = generator(device, params.seed, f"{name} evaluation")
         draws = params.elbo_samples, importance_samples
-        return evaluate(model, pixels, *draws, stream, params.proposal_steps)
+        result = evaluate(model, pixels, *draws, stream, params.proposal_steps)
+        elbo, bound = (
+            f"{value:.2f} ± {stderr:.2f}"
+            for value, stderr in map(mean_and_stderr, (result.elbo, result.log_likelihood))
+        )
+        print(f"{name} ELBO {elbo} nats, log {of} ≥ {bound}", flush=True)
+        return result
 
     test = splits["test"]
     images, draws = COMPARED[0], min(COMPARED[1], params.importance_samples)
@@ -75,9 +83,6 @@ def main(inputs: Inputs) -> None:
     if model.classes:
         metrics["conditional"] = True  # every bound is on log p(x|y)
     write_json("metrics/test.json", metrics)
-    of = "p(x|y)" if model.classes else "p(x)"
-    print(f"test ELBO {metrics['elbo']:.2f} ± {metrics['elbo_stderr']:.2f} nats, log {of} ≥ "
-          f"{metrics['log_likelihood']:.2f} ± {metrics['log_likelihood_stderr']:.2f}")  # fmt: skip
     rows = []
     for bound in result.bounds:
         value, stderr = mean_and_stderr(bound.mean())

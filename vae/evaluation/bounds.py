@@ -64,6 +64,10 @@ class Evaluation:
     posterior: Gaussian  # [N, latent]: mean and std of each dimension
 
     @property
+    def elbo(self) -> Tensor:
+        return self.reconstruction - self.kl
+
+    @property
     def log_likelihood(self) -> Tensor:
         return self.bounds[-1].mean()
 
@@ -184,7 +188,7 @@ def active_units(means: Tensor) -> int:
 
 def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:
     """Means over the images and their standard errors, in nats. `bound` is one of the result's."""
-    elbo, elbo_stderr = mean_and_stderr(result.reconstruction - result.kl)
+    elbo, elbo_stderr = mean_and_stderr(result.elbo)
     log_likelihood, log_likelihood_stderr = mean_and_stderr(bound.mean())
     return {
         "elbo": elbo,
