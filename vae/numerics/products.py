@@ -17,6 +17,8 @@ its sides are allowed. Autograd differentiates the padded product, and the backw
 rule too.
 """
 
+from functools import cache
+
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -39,6 +41,7 @@ def allowed(side: int, least: int) -> int:
     return side + 1 if 258 < side < 384 and side % 2 else side
 
 
+@cache  # or the six layers of the defaults take 1% of a step
 def allowed_shape(rows: int, into: int, out: int) -> tuple[int, int, int]:
     """The smallest allowed shape of a product [rows, into] × [into, out] and of its gradients."""
     rows, into, out = allowed(rows, FEW_ROWS), allowed(into, NARROW), allowed(out, NARROW)
