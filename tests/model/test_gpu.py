@@ -44,7 +44,7 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
 
 
 @pytest.mark.parametrize(
-    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 4, 1], strict=True))
+    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 1, 4], strict=True))
 )
 def test_a_step_computes_on_the_models_device(monkeypatch, model, objective, shards):
     draws, gradient = objective
