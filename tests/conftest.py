@@ -2,7 +2,6 @@
 
 import fcntl
 import gzip
-import hashlib
 import http.server
 import json
 import os
@@ -44,11 +43,6 @@ def small_files() -> dict[str, bytes]:
     return files
 
 
-@pytest.fixture(scope="session")
-def small_digests(small_files) -> dict[str, str]:
-    return {name: hashlib.sha256(content).hexdigest() for name, content in small_files.items()}
-
-
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
         self.server.requests.append(self.path)
@@ -69,18 +63,14 @@ def give_file(handler: Handler) -> None:
     handler.wfile.write(content)
 
 
-@pytest.fixture(scope="session")
-def small_gzipped(small_files) -> dict[str, bytes]:
-    return {f"{name}.gz": gzip.compress(data, mtime=0) for name, data in small_files.items()}
-
-
 @pytest.fixture
-def server(small_gzipped):
+def server(small_files):
     """Serves the small files gzipped, as MNIST's mirrors do. `.files` may be changed, and so may
     `.answer`, a function of the handler of a request.
     """
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.files, server.requests, server.answer = dict(small_gzipped), [], give_file
+    server.files = {f"{name}.gz": gzip.compress(its) for name, its in small_files.items()}
+    server.requests, server.answer = [], give_file
     server.url = f"http://127.0.0.1:{server.server_port}"
     options = {"poll_interval": 0.02}  # which is how long it takes to shut down
     threading.Thread(target=server.serve_forever, kwargs=options, daemon=True).start()
@@ -146,7 +136,7 @@ def shared(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def reproduced(tmp_path_factory, forks, small_digests, small_gzipped) -> Project:
+def reproduced(tmp_path_factory, forks, small_files) -> Project:
     """A project as it is after `dvc repro`, with everything committed. Tests must not change it:
     see `project`. They share one, because it takes ten seconds.
     """
@@ -156,7 +146,7 @@ def reproduced(tmp_path_factory, forks, small_digests, small_gzipped) -> Project
     with open(folder / "lock", "w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not (folder / "done").exists():
-            build(project, folder / "mirror", small_digests, small_gzipped)
+            build(project, folder / "mirror", small_files)
             Stages(forks, project).succeed(*OUTPUTS)
             project.dvc("commit", "--force")
             project.commit()

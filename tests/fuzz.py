@@ -5,11 +5,9 @@ bounded, and so is the time; FUZZ_EXAMPLES sets it.
 import os
 from types import SimpleNamespace
 
-import yaml
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as some
 
-from tests.project import committed
 from vae.errors import UserError
 
 FUZZ = settings(
@@ -17,7 +15,6 @@ FUZZ = settings(
     database=None, suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 INPUTS = SimpleNamespace(check=lambda: None)  # of a stage: nobody changes them
-DEFAULTS = yaml.safe_load(committed("params.yaml"))
 
 scalars = (
     some.none() | some.booleans() | some.integers() | some.floats() | some.text()
@@ -41,15 +38,6 @@ def damaged(content: bytes, how: str, where: float, bits: int, other: bytes, hea
         "inserted": content[:place] + other + content[place:],
         "replaced": other,
     }.get(how, content[:place] + bytes([content[place] ^ bits]) + content[place + 1 :])
-
-
-def file_with(changes: dict[str, object]) -> str:
-    """The text of a params.yaml: the defaults with `changes`, which have full names."""
-    content = {part: dict(its) for part, its in DEFAULTS.items()}
-    for name, value in changes.items():
-        section, key = name.split(".")
-        content[section][key] = value
-    return yaml.safe_dump(content)
 
 
 def is_used_or_refused(read, *arguments) -> object:

@@ -1,5 +1,6 @@
 """A clone of this project in a temporary folder, with small data and small parameters."""
 
+import gzip
 import hashlib
 import os
 import shutil
@@ -31,6 +32,18 @@ def committed(file: str) -> str:
 def _of_last_commit(file: str) -> str:
     command = ["git", "show", f"HEAD:{file}"]
     return subprocess.run(command, cwd=ROOT, capture_output=True, text=True).stdout
+
+
+DEFAULTS = yaml.safe_load(committed("params.yaml"))
+
+
+def file_with(changes: dict[str, object]) -> str:
+    """The text of a params.yaml: the defaults with `changes`, which have full names."""
+    content = {part: dict(its) for part, its in DEFAULTS.items()}
+    for name, value in changes.items():
+        section, key = name.split(".")
+        content[section][key] = value
+    return yaml.safe_dump(content)
 
 
 TRAIN_IMAGES, TEST_IMAGES = 240, 60
@@ -136,20 +149,21 @@ class Project:
         self.commit()
 
 
-def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[str, bytes]) -> None:
+def build(project: Project, mirror: Path, files: dict[str, bytes]) -> None:
+    """Makes the project, whose mirror has these files compressed."""
     mirror.mkdir()
-    for name, content in files.items():
-        (mirror / name).write_bytes(content)
     unwanted = shutil.ignore_patterns(
         ".git", ".venv", "cache", "tmp", "*.safetensors", "__pycache__", "config.local", ".*_cache",
         ".checkpoints", "epochs",
     )  # fmt: skip
     shutil.copytree(ROOT, project.folder, ignore=unwanted)
     (project.folder / "params.yaml").write_text(committed("params.yaml"))
-    for name, digest in digests.items():
-        project.set(SHA256[name], digest, "datasets/mnist.py")
-    # FashionMNIST and KMNIST are the same small files, under digests of their own.
-    digests = {name: hashlib.md5(content).hexdigest() for name, content in files.items()}
+    digests = {}  # of FashionMNIST and KMNIST, which are the same small files
+    for name, content in files.items():
+        project.set(SHA256[name], hashlib.sha256(content).hexdigest(), "datasets/mnist.py")
+        compressed = gzip.compress(content, mtime=0)
+        (mirror / f"{name}.gz").write_bytes(compressed)
+        digests[f"{name}.gz"] = hashlib.md5(compressed).hexdigest()
     published = 'dict(resolve_name(f"torchvision.datasets:{self.title}").resources)'
     project.set(published, repr(digests), "datasets/mnist.py")
     project.set("STALL_SECONDS = 15", "STALL_SECONDS = 1", "datasets/sources.py")
@@ -161,8 +175,9 @@ def build(project: Project, mirror: Path, digests: dict[str, str], files: dict[s
 
 
 def until(condition, seconds: float = 150):
-    """Waits until `condition` returns something true."""
+    """Waits until `condition` returns something true, and returns that."""
     end = time.monotonic() + seconds
-    while not condition():
+    while not (value := condition()):
         assert time.monotonic() < end, "it never came"
         time.sleep(0.02)
+    return value

@@ -15,17 +15,14 @@ AVX2 = {
 }
 
 
-def digests(folder, **surroundings: str) -> dict[str, str]:
-    # A temporary folder of its own, or other tests' stages would get their share of the threads.
-    env = os.environ | {"TMPDIR": str(folder)} | surroundings
-    command = [sys.executable, "-m", "tests.bits"]
-    return json.loads(subprocess.run(command, cwd=ROOT, env=env, check=True, stdout=-1).stdout)
-
-
-def test_every_model_and_objective_trains_to_the_same_bits(tmp_path):
-    on_one_thread = digests(tmp_path, OMP_NUM_THREADS="1")
+def test_every_model_and_objective_trains_to_the_same_bits(stages, tmp_path):
+    on_one_thread = json.loads(stages.succeed("tests.bits"))
     assert len({its for name, its in on_one_thread.items() if name.startswith("products")}) == 1
-    assert digests(tmp_path, OMP_NUM_THREADS="3", **AVX2) == on_one_thread
+    # A temporary folder of its own, or other tests' stages would get their share of the threads.
+    env = os.environ | {"TMPDIR": str(tmp_path), "OMP_NUM_THREADS": "3"} | AVX2
+    command = [sys.executable, "-m", "tests.bits"]
+    said = subprocess.run(command, cwd=ROOT, env=env, check=True, capture_output=True).stdout
+    assert json.loads(said) == on_one_thread
 
 
 def test_outputs_are_the_same_bytes(reproduced, stages, tmp_path):

@@ -11,8 +11,9 @@ from hypothesis import strategies as some
 
 from pipeline.params import Params, load_params
 from report.results import load_metrics, load_table
-from tests.fuzz import DAMAGE, DEFAULTS, FUZZ, damaged, file_with, is_used_or_refused, values
+from tests.fuzz import DAMAGE, FUZZ, damaged, is_used_or_refused, values
 from tests.models import prepared, small_vae
+from tests.project import DEFAULTS, file_with
 from vae import VAE
 from vae.images import load_images, save_images
 from vae.training.checkpoint import Checkpoint

@@ -10,7 +10,8 @@ from hypothesis import strategies as some
 from PIL import Image
 
 import stages.prepare
-from tests.fuzz import DAMAGE, FUZZ, INPUTS, damaged, file_with, is_used_or_refused
+from tests.fuzz import DAMAGE, FUZZ, INPUTS, damaged, is_used_or_refused
+from tests.project import file_with
 from vae.images import load_images
 
 KINDS = [  # a format with a mode of pixels

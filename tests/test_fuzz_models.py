@@ -18,7 +18,8 @@ import stages.sample
 import stages.train
 from datasets import DATASETS
 from pipeline import pictures
-from tests.fuzz import FUZZ, INPUTS, file_with, is_used_or_refused
+from tests.fuzz import FUZZ, INPUTS, is_used_or_refused
+from tests.project import file_with
 from vae.images import save_images
 from vae.model import LIKELIHOODS, NETWORKS
 

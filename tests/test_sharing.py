@@ -9,7 +9,6 @@ import sysconfig
 from pathlib import Path
 
 import pytest
-import yaml
 
 from tests.project import ROOT, Project
 
@@ -19,7 +18,7 @@ DOCS = (ROOT / "docs/sharing.md").read_text()
 class Docs:
     """The indented blocks of docs/sharing.md by heading, with the test's own places filled in."""
 
-    def __init__(self, **places: str):
+    def __init__(self, places: dict[str, str]):
         self.places = places
 
     def run(self, person: Project, heading: str, number: int, **env: str) -> str:
@@ -36,64 +35,47 @@ class Docs:
         return text
 
 
-def someone(folder: Path) -> Project:
-    folder.mkdir()
-    return Project(folder)
-
-
-def cloned(person: Project) -> Project:
-    """The clone that a person made. Nothing in it differs from the last commit."""
-    clone = Project(person.folder / "mnist-vae")
-    assert clone.run("git", "status", "--porcelain").stdout == ""
-    return clone
-
-
 @pytest.fixture
-def repository(tmp_path) -> str:
-    """The address of an empty Git repository."""
-    subprocess.run(["git", "init", "-q", "--bare", "-b", "main", tmp_path / "shared"], check=True)
-    return (tmp_path / "shared").as_uri()
-
-
-@pytest.fixture
-def author(project, repository) -> Project:
-    """The person who has the results."""
+def docs(project, tmp_path) -> Docs:
+    """For the project, which is the author's and has the results, and an empty Git repository."""
+    repository = (tmp_path / "shared").as_uri()
+    project.run("git", "init", "-q", "--bare", "-b", "main", str(tmp_path / "shared"))
     project.run("git", "remote", "add", "origin", repository)
     project.run("git", "push", "-q", "-u", "origin", "main")
-    return project
-
-
-@pytest.fixture
-def docs(repository, tmp_path) -> Docs:
-    return Docs(**{
+    return Docs({
         "https://github.com/OWNER/mnist-vae.git": repository,
         "/mnt/team/mnist-vae": str(tmp_path / "storage"),
         "NAME": "quick",
     })  # fmt: skip
 
 
+def someone(folder: Path) -> Project:
+    folder.mkdir()
+    return Project(folder)
+
+
 @pytest.mark.slow
-def test_a_colleague_has_the_results_and_then_an_experiment(author, docs, tmp_path):
-    docs.run(author, "A folder", 0)
+def test_a_colleague_has_the_results_and_then_an_experiment(project, docs, tmp_path):
+    docs.run(project, "A folder", 0)
     colleague = someone(tmp_path / "colleague")
     output = docs.run(colleague, "A folder", 1)
     assert "Data and pipelines are up to date." in output
     assert "Running stage" not in output
-    clone = cloned(colleague)
+    clone = Project(colleague.folder / "mnist-vae")
+    assert clone.run("git", "status", "--porcelain").stdout == ""
     committed = clone.read("models/vae.safetensors")
-    assert committed == author.read("models/vae.safetensors")
+    assert committed == project.read("models/vae.safetensors")
 
-    author.dvc("exp", "run", "-n", "quick", "-S", "train.epochs=1", "train")
-    docs.run(author, "Experiments", 0)
+    project.dvc("exp", "run", "-n", "quick", "-S", "train.epochs=1", "train")
+    docs.run(project, "Experiments", 0)
     assert "quick" in docs.run(clone, "Experiments", 1)
     model = clone.read("models/vae.safetensors")
-    assert model == author.read("models/vae.safetensors") != committed
-    assert yaml.safe_load(clone.read("params.yaml"))["train"]["epochs"] == 1
+    assert model == project.read("models/vae.safetensors") != committed
     assert "| <code>train&#46;epochs</code> | 3 | 1 |" in docs.run(clone, "Pull requests", 0)
 
 
 @pytest.mark.slow
-def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, repository, tmp_path):
+def test_results_go_through_s3_and_keys_stay_out_of_git(project, docs, tmp_path):
     pytest.importorskip("dvc_s3", reason="the extra s3 is not installed")
     moto = pytest.importorskip("moto.server", reason="the extra test is not installed")
     import boto3
@@ -106,15 +88,14 @@ def test_results_go_through_s3_and_keys_stay_out_of_git(author, docs, repository
     docs.places |= {"https://s3.example.org": url, "BUCKET": "results", "=...": "=t0psecret"}
     docs.places |= {"key_id ...": "key_id ours", "access_key ...": "access_key t0psecret"}
     try:
-        docs.run(author, "S3", 1)
-        docs.run(author, "S3", 2)
-        colleague = someone(tmp_path / "colleague")
-        colleague.run("git", "clone", "-q", repository, "mnist-vae")
-        clone = cloned(colleague)
+        docs.run(project, "S3", 1)
+        docs.run(project, "S3", 2)
+        project.run("git", "clone", "-q", str(tmp_path / "shared"), str(tmp_path / "clone"))
+        clone = Project(tmp_path / "clone")
         docs.run(clone, "S3", 3)
     finally:
         storage.stop()
-    assert clone.read("models/vae.safetensors") == author.read("models/vae.safetensors")
+    assert clone.read("models/vae.safetensors") == project.read("models/vae.safetensors")
     output = clone.dvc("repro")
     assert output.count("didn't change, skipping") == 4, output
     assert clone.run("git", "status", "--porcelain").stdout == ""
@@ -135,10 +116,10 @@ def environment(folder: Path) -> dict[str, str]:
 
 
 @pytest.mark.slow
-def test_another_project_uses_the_package_and_the_model(author, docs, tmp_path):
-    docs.run(author, "A folder", 0)
-    docs.run(author, "By version", 0)
-    docs.places["COMMIT"] = author.run("git", "rev-parse", "HEAD").stdout.strip()
+def test_another_project_uses_the_package_and_the_model(project, docs, tmp_path):
+    docs.run(project, "A folder", 0)
+    docs.run(project, "By version", 0)
+    docs.places["COMMIT"] = project.run("git", "rev-parse", "HEAD").stdout.strip()
     other = someone(tmp_path / "other")
     env = environment(tmp_path / "environment")
     docs.run(other, "The model in another project", 0, **env)
@@ -149,7 +130,7 @@ def test_another_project_uses_the_package_and_the_model(author, docs, tmp_path):
     assert Path(installed).is_relative_to(tmp_path / "environment")
     assert shapes == "(16, 1, 28, 28) (16, 12)\n"
     model = other.read("vae.safetensors")
-    assert model == author.read("models/vae.safetensors")
+    assert model == project.read("models/vae.safetensors")
 
     importing = someone(tmp_path / "importing")
     importing.run("git", "init", "-q")

@@ -8,7 +8,7 @@ import pytest
 
 from datasets import sources
 from tests.conftest import give_file
-from tests.datasets.loading import IMAGES, assert_whole, load
+from tests.datasets.conftest import IMAGES, assert_whole, load
 from vae.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("surroundings")

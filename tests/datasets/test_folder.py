@@ -77,8 +77,3 @@ def test_all_stages_take_it(stages, folder):
     assert metrics["bits_per_dimension"] > 0
     with Image.open(stages.project.folder / "plots/epochs/1.png") as picture:
         assert picture.mode == "RGB"
-
-
-def test_dvc_notices_a_changed_picture(project):
-    Image.new("L", (5, 5)).save(project.folder / "data/pictures/new.png")
-    assert "modified:           data/pictures\n" in project.dvc("status", "prepare")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torchvision
 
-from tests.datasets.loading import assert_whole, load
+from tests.datasets.conftest import assert_whole, load
 from vae.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("surroundings")

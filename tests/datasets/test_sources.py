@@ -12,7 +12,7 @@ import pytest
 import torchvision
 
 from datasets import mnist
-from tests.datasets.loading import IMAGES, assert_whole, load
+from tests.datasets.conftest import IMAGES, assert_whole, load
 from vae.errors import UserError
 
 pytestmark = pytest.mark.usefixtures("surroundings")

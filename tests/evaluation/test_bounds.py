@@ -130,7 +130,7 @@ def test_units_are_active_if_the_data_moves_them():
 
 @pytest.mark.parametrize(
     ("images", "draws"),
-    [(300, 8), (200, 100), pytest.param(100, 150, marks=pytest.mark.slow)],
+    [(300, 8), (100, 100), pytest.param(100, 150, marks=pytest.mark.slow)],
 )
 def test_the_spread_is_what_repeated_draws_show(images, draws):
     """Of bounds with many groups, and of those with one group of all the draws or of some."""

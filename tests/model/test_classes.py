@@ -73,42 +73,30 @@ def test_images_are_sampled_of_each_class_in_turn():
     in_turn = model.sample(7, torch.Generator().manual_seed(0))
     labels = [0, 1, 2, 0, 1, 2, 0]
     assert in_turn.equal(model.sample(7, torch.Generator().manual_seed(0), labels=labels))
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (None, "needs labels"),
-        ([0, 1], "labels of shape \\(2,\\): should be \\[3\\]"),
-        ([0, 1, 3], "a label is 3: should be 0 to 2"),
-        ([0, 1, -1], "a label is -1: should be 0 to 2"),
-        ([0.0, 1.0, 2.0], "labels are torch.float32: should be integers"),
-    ],
-)
-def test_other_labels_are_refused(labels, message):
-    with pytest.raises(ValueError, match=message):
-        small_vae(classes=CLASSES).encode(random_images(3), labels)
-
-
-def test_labels_are_checked_wherever_they_are_given():
-    model, z = small_vae(classes=CLASSES), torch.zeros(3, 3)
-    for take in (
-        lambda labels: model.encode(random_images(3), labels),
-        lambda labels: model.with_classes(z, labels),
-        lambda labels: model.sample(3, labels=labels),
-    ):
-        for labels in [0, 1, 3], [0]:
-            with pytest.raises(ValueError, match="should be"):
-                take(labels)
     assert model.sample(0, labels=[]).shape == (0, 1, 8, 8)
 
 
-def test_a_model_without_classes_takes_no_labels():
-    for take in small_vae().encode, small_vae().reconstruct:
-        with pytest.raises(ValueError, match="takes no labels"):
-            take(random_images(3), [0, 1, 2])
-    with pytest.raises(ValueError, match="takes no labels"):
-        small_vae().sample(3, labels=[0, 1, 2])
+IMAGES, Z = random_images(3), torch.zeros(3, 3)
+
+
+@pytest.mark.parametrize(
+    ("classes", "take", "labels", "message"),
+    [
+        (CLASSES, VAE.encode, None, "needs labels"),
+        (CLASSES, VAE.encode, [0, 1], r"labels of shape \(2,\): should be \[3\]"),
+        (CLASSES, VAE.encode, [0, 1, 3], "a label is 3: should be 0 to 2"),
+        (CLASSES, VAE.encode, [0, 1, -1], "a label is -1: should be 0 to 2"),
+        (CLASSES, VAE.encode, [0.0, 1.0, 2.0], "labels are torch.float32: should be integers"),
+        (CLASSES, lambda m, _, labels: m.with_classes(Z, labels), [0, 1, 3], "a label is 3"),
+        (CLASSES, lambda m, _, labels: m.sample(3, labels=labels), [0], r"should be \[3\]"),
+        (0, VAE.encode, [0, 1, 2], "takes no labels"),
+        (0, VAE.reconstruct, [0, 1, 2], "takes no labels"),
+        (0, lambda m, _, labels: m.sample(3, labels=labels), [0, 1, 2], "takes no labels"),
+    ],
+)
+def test_other_labels_are_refused(classes, take, labels, message):
+    with pytest.raises(ValueError, match=message):
+        take(small_vae(classes=classes), IMAGES, labels)
 
 
 def test_a_class_that_no_training_image_has_is_named():

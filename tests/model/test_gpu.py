@@ -24,12 +24,11 @@ from vae.training.settings import Settings
 from vae.training.shards import ALONE, Sharded
 from vae.training.steps import Plain
 
-OBJECTIVES = [(1, "reparameterized"), (3, "reparameterized"), (1, "stl"), (3, "dreg")]
+OBJECTIVES = [(1, "reparameterized"), (3, "dreg"), (1, "stl")]
 MODELS = [  # each part, not each combination
     {"network": "mlp", "posterior": "flow", "classes": 10},
-    {"network": "mlp", "posterior": "bounded", "prior": "mixture", "likelihood": "logistic"},
-    {"network": "conv", "likelihood": "logistic"},
-    {"network": "conv", "posterior": "flow", "prior": "mixture"},
+    {"network": "conv", "posterior": "bounded", "prior": "mixture", "likelihood": "logistic"},
+    {"network": "mlp", "posterior": "gaussian"},
 ]
 
 
@@ -48,7 +47,7 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
 
 
 @pytest.mark.parametrize(
-    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 4, 4, 1], strict=True))
+    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 1, 4], strict=True))
 )
 def test_a_step_computes_on_the_models_device(monkeypatch, model, objective, shards):
     draws, gradient = objective

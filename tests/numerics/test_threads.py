@@ -16,30 +16,24 @@ from vae.numerics.threads import Share
 MANY = 10**9
 
 
-@pytest.fixture(autouse=True)
-def nobody_else(tmp_path, monkeypatch):
-    """Counts no stage outside the test, limits this process by nothing, and restores torch's
-    threads afterwards.
+@pytest.fixture
+def machine(tmp_path, monkeypatch):
+    """Pretends that the machine has so many processors, that torch starts with so many threads,
+    and that nothing else limits this process. Outside the test, no stage counts.
     """
+    before = torch.get_num_threads()
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     monkeypatch.setattr(threads, "CGROUP", tmp_path)
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    torch.set_flush_denormal(False)
-
-
-@pytest.fixture
-def machine(monkeypatch):
-    """Pretends that the machine has so many processors and torch starts with so many threads."""
 
     def pretend(processors: int, asked: int) -> None:
         monkeypatch.setattr("os.cpu_count", lambda: 1000)  # of which this process may use some
         monkeypatch.setattr("os.sched_getaffinity", lambda _: range(processors), raising=False)
         monkeypatch.setattr("torch.get_num_threads", lambda: asked)
 
-    return pretend
+    yield pretend
+    torch.set_num_threads(before)
+    torch.set_flush_denormal(False)
 
 
 @pytest.fixture
@@ -67,17 +61,14 @@ def another_stage():
 
 def test_processors_are_shared_among_stages_at_work(machine, another_stage):
     machine(processors=8, asked=8)
-    earlier = another_stage()
-    mine = Share(MANY)
+    earlier, mine = another_stage(), Share(MANY)
     assert mine.count() == 4
-    later = another_stage()
-    assert mine.count() == 2  # 8 // 3
-    for stage in earlier, later:
-        stage.kill()
-        stage.join()
-    assert mine.count() == 8
-    machine(processors=1, asked=1)
     another_stage()
+    assert mine.count() == 2  # 8 // 3
+    earlier.kill()
+    earlier.join()
+    assert mine.count() == 4
+    machine(processors=1, asked=1)
     assert Share(MANY).count() == 1
 
 

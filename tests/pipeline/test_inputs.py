@@ -1,6 +1,5 @@
 """Files that are edited while a stage runs are not recorded as its inputs."""
 
-import json
 import os
 import py_compile
 from importlib.machinery import SourceFileLoader
@@ -56,15 +55,12 @@ def test_every_change_of_a_dependency_is_seen(project, monkeypatch, stage, file)
         inputs.check()
 
 
-def test_a_file_that_python_cannot_import_is_no_code(stages):
-    project = stages.project
-    for name in "vae/model/.DS_Store", "vae/model/networks/notes.txt", "datasets/.mnist.py.swp":
-        (project.folder / name).write_text("no code")
-    assert "up to date" in project.dvc("status")
-    (project.folder / "vae/model/new.py").write_text("")
-    assert json.loads(project.dvc("status", "--json")).keys() == {
-        "prepare", "train", "evaluate", "sample"
-    }  # fmt: skip
+def test_a_section_that_is_no_table_any_more_is_named(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    inputs, text = Inputs("sample"), project.read("params.yaml").decode()
+    (project.folder / "params.yaml").write_text(text[: text.index("sample:")] + "sample: 5")
+    with pytest.raises(UserError, match=r"^sample, sample\.columns, sample\.device and others "):
+        inputs.check()
 
 
 LOADED_AND_EDITED = """
@@ -104,11 +100,10 @@ def test_code_that_python_compiled_from_an_older_file_of_the_same_size_and_time_
     assert project.outputs("train") != before
 
 
-def test_a_stage_refuses_the_code_of_another_folder(project, tmp_path):
-    other = project.copied(tmp_path / "other")
-    env = {"PYTHONSAFEPATH": "1", "PYTHONPATH": str(other.folder)}
-    done = project.stage("train", check=False, **env)
-    assert done.returncode == 1
-    first, second = done.stderr.splitlines()
-    assert first.startswith(f"error: the code that runs is that of {other.folder}, and not of this")
+def test_a_stage_refuses_the_code_of_another_folder(stages, reproduced):
+    done = stages.run("train", first=f"import os; os.chdir({str(reproduced.folder)!r})")
+    assert done["code"] == 1
+    first, second = done["stderr"].splitlines()
+    ran = stages.project.folder
+    assert first.startswith(f"error: the code that runs is that of {ran}, and not of this folder")
     assert second == "Unset PYTHONPATH and PYTHONSAFEPATH, and run it again"

@@ -1,5 +1,8 @@
 """Parameters are understood as people write them, and refused with one line that says why."""
 
+from operator import attrgetter
+from pathlib import Path
+
 import dvc.utils.serialize
 import pytest
 import yaml
@@ -7,43 +10,36 @@ from dvc.utils.hydra import apply_overrides
 
 from benchmarks.ours import preset
 from pipeline.params import load_params, load_yaml
-from tests.project import ROOT, committed
+from tests.project import DEFAULTS, ROOT, committed, file_with
 from vae.errors import UserError
 
-DEFAULTS = yaml.safe_load(committed("params.yaml"))
 
-
-def load_with(tmp_path, **changes: str):
-    """Loads the defaults with `section.name` replaced by YAML text."""
-    content = yaml.safe_load(yaml.safe_dump(DEFAULTS))
-    for name, text in changes.items():
-        section, key = name.split("__")
-        content[section][key] = yaml.safe_load(text)
-    path = tmp_path / "params.yaml"
-    path.write_text(yaml.safe_dump(content))
+def load_with(folder: Path, changes: dict[str, str]):
+    """Loads the defaults with parameters replaced by YAML text."""
+    path = folder / "params.yaml"
+    path.write_text(file_with({name: yaml.safe_load(text) for name, text in changes.items()}))
     return load_params(path)
 
 
 @pytest.mark.parametrize(
     ("name", "text", "value"),
     [
-        ("train__learning_rate", "1e-06", 1e-6),  # what `-S` writes
-        ("train__kl_weight", "1", 1.0),  # an int to YAML
-        ("train__device", "cuda:1", "cuda:1"),
-        ("model__hidden_dims", "[64]", (64,)),
-        ("prepare__mirror", "http://localhost:8000/mnist/", "http://localhost:8000/mnist"),
+        ("train.learning_rate", "1e-06", 1e-6),  # what `-S` writes
+        ("train.kl_weight", "1", 1.0),  # an int to YAML
+        ("train.device", "cuda:1", "cuda:1"),
+        ("model.hidden_dims", "[64]", (64,)),
+        ("prepare.mirror", "http://localhost:8000/mnist/", "http://localhost:8000/mnist"),
     ],
 )
 def test_values_as_people_write_them(tmp_path, name, text, value):
-    section, key = name.split("__")
-    result = getattr(getattr(load_with(tmp_path, **{name: text}), section), key)
+    result = attrgetter(name)(load_with(tmp_path, {name: text}))
     assert result == value
     assert type(result) is type(value)
 
 
-def refusal(load, *arguments, **changes: str) -> str:
+def refusal(load, *arguments) -> str:
     with pytest.raises(UserError) as error:
-        load(*arguments, **changes)
+        load(*arguments)
     assert "\n" not in str(error.value)
     return str(error.value)
 
@@ -51,40 +47,40 @@ def refusal(load, *arguments, **changes: str) -> str:
 @pytest.mark.parametrize(
     ("name", "text", "words"),
     [
-        ("train__epoch", "3", "train.epoch = 3 is not a parameter; did you mean train.epochs?"),
-        ("train__epochs", "0", "train.epochs = 0: should be greater than or equal to 1"),
-        ("train__epochs", "true", "train.epochs = True: should be a number, not true or false"),
-        ("train__seed", str(2**64), "train.seed = 18446744073709551616: should be less"),
-        ("train__learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
-        ("train__kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
-        ("train__device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
-        ("model__network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
-        ("model__hidden_dims", "[]", "model.hidden_dims has 0 layers: should be 1 to 100"),
-        ("model__hidden_dims", "[512, 0]", "model.hidden_dims = 0: should be 1 to 1,000,000"),
-        ("prepare__folder", "''", "prepare.folder = '': String should have at least 1 char"),
-        ("prepare__mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
+        ("train.epoch", "3", "train.epoch = 3 is not a parameter; did you mean train.epochs?"),
+        ("train.epochs", "0", "train.epochs = 0: should be greater than or equal to 1"),
+        ("train.epochs", "true", "train.epochs = True: should be a number, not true or false"),
+        ("train.seed", str(2**64), "train.seed = 18446744073709551616: should be less"),
+        ("train.learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
+        ("train.kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
+        ("train.device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
+        ("model.network", "cnn", "model.network = 'cnn': should be 'mlp' or 'conv'"),
+        ("model.hidden_dims", "[]", "model.hidden_dims has 0 layers: should be 1 to 100"),
+        ("model.hidden_dims", "[512, 0]", "model.hidden_dims = 0: should be 1 to 1,000,000"),
+        ("prepare.folder", "''", "prepare.folder = '': String should have at least 1 char"),
+        ("prepare.mirror", "'http://[::1'", "prepare.mirror = 'http://[::1': should be null or"),
     ],
-)  # fmt: skip
+)
 def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
-    assert words in refusal(load_with, tmp_path, **{name: text})
+    assert words in refusal(load_with, tmp_path, {name: text})
 
 
-SEVERAL = {"train__importance_samples": "5", "train__kl_weight": "1"}
+SEVERAL = {"train.importance_samples": "5", "train.kl_weight": "1"}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train__importance_samples": "5"}, "bound of several draws has no KL to weigh"),
-        (SEVERAL | {"train__gradient": "stl"}, "importance_samples = 5: stl is for one draw"),
-        ({"evaluate__precision": "bfloat16"}, "set evaluate.numerics to native"),
-        ({"train__shards": "5"}, "should be a multiple of it"),
-        ({"model__likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
-        ({"prepare__binarization": "none"}, "2 levels, not of 256; set prepare.binarization to t"),
+        ({"train.importance_samples": "5"}, "bound of several draws has no KL to weigh"),
+        (SEVERAL | {"train.gradient": "stl"}, "importance_samples = 5: stl is for one draw"),
+        ({"evaluate.precision": "bfloat16"}, "set evaluate.numerics to native"),
+        ({"train.shards": "5"}, "should be a multiple of it"),
+        ({"model.likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
+        ({"prepare.binarization": "none"}, "2 levels, not of 256; set prepare.binarization to t"),
     ],
 )
 def test_parameters_that_do_not_go_together_are_refused_in_one_line(tmp_path, changes, words):
-    assert words in refusal(load_with, tmp_path, **changes)
+    assert words in refusal(load_with, tmp_path, changes)
 
 
 @pytest.mark.parametrize("path", sorted((ROOT / "presets").iterdir()), ids=lambda path: path.name)
@@ -96,9 +92,9 @@ def test_a_preset_after_the_original_is_what_dvc_makes_of_it(path, tmp_path, mon
     monkeypatch.chdir(tmp_path)
     expected = preset(path)
     assert (expected == load_params()) == (path.name == "original")
-    others = "".join(preset.read_text() for preset in path.parent.iterdir())
-    text = others + path.with_name("original").read_text() + path.read_text()
-    apply_overrides("params.yaml", [word for word in text.split() if word != "-S"])
+    original, own = (its.read_text().split()[1::2] for its in (path.with_name("original"), path))
+    assert {its.split("=")[0] for its in own} <= {its.split("=")[0] for its in original}
+    apply_overrides("params.yaml", original + own)
     assert load_params() == expected
 
 

@@ -78,32 +78,6 @@ def test_an_address_space_too_small_for_torch_is_named(project):
     assert second == "Give it more memory (ulimit -v), or delete .venv and run: make repro"
 
 
-def test_a_section_that_is_no_table_while_a_stage_runs_is_named(stages):
-    edit = "open('params.yaml', 'a').write('sample: 5')"
-    done = stages.run("train", first=EDIT.format(edit))
-    assert done["code"] == 1
-    assert "Traceback" not in done["stderr"]
-    assert done["stderr"].startswith("error: params.yaml is not valid YAML")
-    stages.project.run("git", "checkout", "params.yaml")
-    text = stages.project.read("params.yaml").decode()
-    edit = f"open('params.yaml', 'w').write({text[: text.index('sample:')] + 'sample: 5'!r})"
-    done = stages.run("sample", first=EDIT.format(edit))
-    assert done["stderr"].startswith("error: sample, sample.columns, sample.device and others ")
-    assert "changed while the stage sample ran" in done["stderr"]
-
-
-EDIT = """
-import os
-replace = os.replace
-
-def replace_and_edit(source, target):
-    replace(source, target)
-    {}
-
-os.replace = replace_and_edit
-"""
-
-
 def test_an_operation_that_a_gpu_cannot_repeat_to_the_bit_is_named(monkeypatch):
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # `run` replaces both
     monkeypatch.setattr(sys, "stderr", sys.stderr)

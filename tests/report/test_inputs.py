@@ -83,7 +83,7 @@ def test_the_command_ends_with_the_message(stages):
 def test_files_of_another_model_are_refused(project):
     paths = "data/test.safetensors", "plots/units.csv"
     contents = [project.read(path) for path in paths]
-    give_model(project, *MODELS["large"])
+    give_model(project, *MODELS["mixture"])
     for path, content in zip(paths, contents, strict=True):
         ours = project.read(path)
         (project.folder / path).write_bytes(content)

@@ -1,16 +1,12 @@
 """The page runs decoders of known operations; of any other model it says why not."""
 
-import math
-
 import pytest
 import torch
 from torch import nn
 
+from report.explorer import explorer
 from report.program import CannotRun, program
-from tests.report.conftest import GREY, give_model, report
-from vae.model import NETWORKS
-from vae.model.architecture import Architecture
-from vae.model.networks.mlp import MLP
+from tests.models import prepared, small_vae
 
 
 class Conditional(nn.Module):
@@ -24,18 +20,11 @@ class Conditional(nn.Module):
         return self.linear(x.flatten(1)) + labels
 
 
-class Labelled(MLP):
-    def encoder(self, shape, outputs):
-        return Conditional(math.prod(shape), outputs)
-
-
-def test_the_page_says_that_the_encoder_takes_more_than_images(project, monkeypatch):
-    monkeypatch.setitem(NETWORKS, "labelled", "tests.report.test_program:Labelled")
-    give_model(project, "MNIST", Architecture(GREY, 12, "labelled"))
-    report(project)
-    page = project.read("report.html").decode()
-    assert "does not run in this page, since its encoder does not take images alone (Cond" in page
-    assert 'id="explorer-data"' not in page
+def test_an_encoder_that_takes_more_than_images_is_refused():
+    model = small_vae().float()
+    model.encoder = Conditional(64, 6)
+    with pytest.raises(CannotRun, match=r"its encoder does not take images alone \(Conditional"):
+        explorer(model, prepared(20), [1.0, 1.0, 1.0], seed=0)
 
 
 class Decoder(nn.Module):

@@ -8,21 +8,17 @@ pytest.importorskip("distributed", reason="needs: pip install -e '.[sweep]'")
 
 
 @pytest.mark.parametrize(
-    "address",
+    ("address", "message"),
     [
-        "tcp://0.0.0.0:8786", "ws://127.0.0.1:8786", "127.0.0.1:8786",
-        "tcp://127.0.0.1.example.org:8786", "tcp://127.0.0.1:1@node1:8786", "tcp://127.0.0.1:many",
+        ("tcp://0.0.0.0:8786", "neither tls://HOST:PORT nor"),
+        ("ws://127.0.0.1:8786", "neither tls://HOST:PORT nor"),
+        ("tcp://127.0.0.1.example.org:8786", "neither tls://HOST:PORT nor"),
+        ("tcp://127.0.0.1:1@node1:8786", "neither tls://HOST:PORT nor"),
+        ("tls://a:1", "cannot be used .*TLS config"),
     ],
-)  # fmt: skip
-def test_an_address_of_another_machine_without_tls_is_refused(address):
+)
+def test_an_address_without_tls_or_certificates_is_refused(address, message):
     from sweeps.cluster import workers_of
 
-    with pytest.raises(UserError, match="neither tls://HOST:PORT nor"), workers_of(address):
-        pass
-
-
-def test_certificates_are_asked_for():
-    from sweeps.cluster import workers_of
-
-    with pytest.raises(UserError, match=r"cannot be used .*TLS config"), workers_of("tls://a:1"):
+    with pytest.raises(UserError, match=message), workers_of(address):
         pass
