@@ -63,7 +63,7 @@ def test_a_change_reruns_the_stages_that_depend_on_it_and_no_others(project):
         (project.folder / name).write_text("no code")
     project.set("columns: 4", "columns: 8")
     assert stages_run(project.dvc("repro")) == ["sample"]
-    project.set("import torch\n", "import torch  # a comment\n", "vae/training/optimizer.py")
+    project.set("import torch\n", "import torch  # a comment\n", "vae/training/loop.py")
     assert stages_run(project.dvc("repro", "--dry")) == ["train"]  # and what depends on its outputs
 
 
