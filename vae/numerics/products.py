@@ -41,7 +41,7 @@ def allowed(side: int, least: int) -> int:
     return side + 1 if 258 < side < 384 and side % 2 else side
 
 
-@cache  # or the six layers of the defaults take 1% of a step
+@cache  # without it, a step of the defaults takes 1.5% longer
 def allowed_shape(rows: int, into: int, out: int) -> tuple[int, int, int]:
     """The smallest allowed shape of a product [rows, into] × [into, out] and of its gradients."""
     rows, into, out = allowed(rows, FEW_ROWS), allowed(into, NARROW), allowed(out, NARROW)
