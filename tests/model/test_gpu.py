@@ -5,18 +5,22 @@ except for a step of training: there autograd asks for the driver, and torch's d
 in for it.
 """
 
+import contextlib
 import subprocess
 import sys
 
 import pytest
 import torch
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import DataDependentOutputException, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 from tests.models import architecture
 from vae import VAE
 from vae.evaluation.bounds import evaluate
 from vae.evaluation.elbo import elbo_at_rest
 from vae.model.objectives import loss
+from vae.training.loop import check_sense
 from vae.training.optimizer import AdamW
 from vae.training.run import Run
 from vae.training.schedule import constant
@@ -61,16 +65,31 @@ def test_a_step_computes_on_the_models_device(monkeypatch, model, objective, sha
             run.restore(run.state(), [])
 
 
-@pytest.mark.parametrize("model", MODELS)
-def test_losses_measurements_and_samples_are_computed_on_a_gpu(model):
-    with FakeTensorMode():
+class WithoutDoubles(TorchDispatchMode):
+    """Fails where the fake device, as Apple's GPUs, would need double precision."""
+
+    def __torch_dispatch__(self, operation, types, args=(), kwargs=None):
+        results = operation(*args, **(kwargs or {}))
+        for its in tree_leaves(results):
+            assert not (isinstance(its, torch.Tensor) and its.is_cuda and its.dtype == torch.double)
+        return results
+
+
+@pytest.mark.parametrize(("model", "doubles"), list(zip(MODELS, [True, False, False], strict=True)))
+def test_losses_measurements_and_samples_are_computed_on_a_gpu(monkeypatch, model, doubles):
+    if not doubles:
+        monkeypatch.setattr("vae.evaluation.bounds.WITHOUT_DOUBLES", "cuda")
+    with FakeTensorMode(), contextlib.nullcontext() if doubles else WithoutDoubles():
         run, pixels, noise = fake("cuda:0", model)
         vae, x = run.model, run.model.scaled(pixels)
         for draws, gradient in OBJECTIVES:
             noises = noise.expand(draws, -1, -1)
             value, terms = loss(vae, x, noises, torch.tensor(0.5), gradient=gradient)
             assert {tensor.device.type for tensor in (value, *terms)} == {"cuda"}
-        assert elbo_at_rest(vae, pixels, noise[0])[0].device.type == "cuda"
+        at_rest = elbo_at_rest(vae, pixels, noise[0])
+        assert at_rest[0].device.type == "cuda"
+        with pytest.raises(DataDependentOutputException):  # it asks for a number, of no fake tensor
+            check_sense(at_rest, 1.0, vae)
         assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"
         for images in (
             vae.sample(16),

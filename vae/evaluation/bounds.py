@@ -15,6 +15,7 @@ from vae.model.vae import VAE
 from vae.numerics import exp, log_add_exp, mean, mean_and_stderr
 
 ACTIVE_VARIANCE = 0.01
+WITHOUT_DOUBLES = "mps"  # Apple's GPUs have no double precision
 REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
 
 
@@ -115,8 +116,8 @@ def evaluate(
     x = model.scaled(pixels)  # once: at each draw it would cost 5% of its time
     pixel_blocks = blocks(x, model.numbers)
     posteriors = [model.posterior(block) for block in pixel_blocks]
-    # Sums are kept in double precision, which Apple's GPUs do not have, and read at the end.
-    sums = torch.device("cpu") if pixels.device.type == "mps" else pixels.device
+    # Sums are kept in double precision, and read at the end.
+    sums = torch.device("cpu") if pixels.device.type == WITHOUT_DOUBLES else pixels.device
 
     def terms_at_draws(
         terms: Callable[..., tuple[Tensor, Tensor]], densities: list[Density]
