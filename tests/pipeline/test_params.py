@@ -65,14 +65,14 @@ def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
     assert words in refusal(load_with, tmp_path, {name: text})
 
 
-SEVERAL = {"train.importance_samples": "5", "train.kl_weight": "1"}
+SEVERAL = {"train.importance_samples": "2", "train.kl_weight": "1"}
 
 
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"train.importance_samples": "5"}, "bound of several draws has no KL to weigh"),
-        (SEVERAL | {"train.gradient": "stl"}, "importance_samples = 5: stl is for one draw"),
+        ({"train.importance_samples": "2"}, "bound of several draws has no KL to weigh"),
+        (SEVERAL | {"train.gradient": "stl"}, "importance_samples = 2: stl is for one draw"),
         ({"evaluate.precision": "bfloat16"}, "set evaluate.numerics to native"),
         ({"train.shards": "5"}, "should be a multiple of it"),
         ({"model.likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
