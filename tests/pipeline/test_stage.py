@@ -78,7 +78,8 @@ def test_an_address_space_too_small_for_torch_is_named(project):
     assert second == "Give it more memory (ulimit -v), or delete .venv and run: make repro"
 
 
-def test_an_operation_that_a_gpu_cannot_repeat_to_the_bit_is_named(monkeypatch):
+def test_an_operation_that_a_gpu_cannot_repeat_to_the_bit_is_named(monkeypatch, request):
+    request.addfinalizer(lambda: torch.set_deterministic_debug_mode("default"))
     monkeypatch.setattr(sys, "stdout", sys.stdout)  # `run` replaces both
     monkeypatch.setattr(sys, "stderr", sys.stderr)
 
@@ -88,4 +89,3 @@ def test_an_operation_that_a_gpu_cannot_repeat_to_the_bit_is_named(monkeypatch):
 
     with pytest.raises(SystemExit, match=r"^error: put_ does not have a deterministic impl.*\nSet"):
         run(main)
-    torch.set_deterministic_debug_mode("default")
