@@ -63,6 +63,11 @@ def test_draws_have_the_frequencies_of_the_masses(likelihood, spread):
     assert (frequencies.cumsum(1) - masses.cumsum(1)).abs().max() < 2.5 / math.sqrt(count)
 
 
+def test_a_mean_image_has_no_pixel_above_1():
+    mean = Logistic().mean(outputs_of(Logistic(), 30, torch.float32).expand(-1, 3, -1, 4, 4))
+    assert mean.max() == 1
+
+
 @pytest.mark.parametrize("intensities", [False, True])
 def test_bernoullis_bias_is_how_often_a_pixel_is_set(intensities):
     images = prepared(200, (1, 2, 2))

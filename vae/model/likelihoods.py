@@ -112,7 +112,8 @@ class Logistic(Likelihood):
         locations = locations.clamp(-1e3, 1e3)  # beyond, a difference of large numbers is lost
         scales = exp(log_scales)
         ends = softplus(locations / scales) - softplus((locations - 1) / scales)
-        return (softmax(weights) * (scales * ends)).sum(0)
+        # The weights may sum to more than 1 by a rounding.
+        return (softmax(weights) * (scales * ends)).sum(0).clamp(0, 1)
 
     def draw(self, outputs: Tensor, stream: torch.Generator | None) -> Tensor:
         weights, locations, log_scales = self._parts(outputs)
