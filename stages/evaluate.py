@@ -15,7 +15,7 @@ from pipeline.pictures import save_grid, save_latent_map
 from pipeline.stage import run_stage, start
 from vae.errors import UserError
 from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
-from vae.evaluation.walks import STEPS, along, between
+from vae.evaluation.walks import STEPS, along, between, held
 from vae.files import write_csv, write_json
 from vae.images import Images, kind, load_images
 from vae.model.vae import VAE
@@ -89,16 +89,18 @@ def main(inputs: Inputs) -> None:
         spread = result.spread(bound)
         rows.append({"k": bound.k, "bound": value, "stderr": stderr, "spread": spread})
     write_csv("plots/bounds.csv", rows)
-    of_units = units(result.posterior)
+    of_units = units(result.kl_of_dimensions, result.posterior.mean)
     write_csv("plots/units.csv", of_units)
-    save_pictures(model, result, test, metrics, [unit["kl"] for unit in of_units])
+    kl = [unit["kl"] for unit in of_units]
+    save_pictures(model, result, test, metrics)
+    if len(model.groups) > 1:
+        save_groups(model, result, kl, generator(device, params.seed, "held groups"))
+    else:
+        save_traversals(model, result, test, metrics, kl)
 
 
-def save_pictures(
-    model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
-) -> None:
-    """kl has the KL of each latent dimension."""
-    mean, std = result.posterior.mean, result.posterior.std
+def save_pictures(model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any]) -> None:
+    mean = result.posterior.mean
     placed = model.with_classes(mean, test.labels)
     images = model.scaled(test.pixels)
     labels = test.labels.tolist()
@@ -126,6 +128,12 @@ def save_pictures(
         row_labels=[f"{labels[a]} to {labels[b]}" for a, b in pairs],
     )  # fmt: skip
 
+
+def save_traversals(
+    model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any], kl: list[float]
+) -> None:
+    """kl has the KL of each latent dimension."""
+    mean, std = result.posterior.mean, result.posterior.std
     strongest = sorted(range(len(kl)), key=lambda dimension: -kl[dimension])[:TRAVERSED]
     lines = along(mean, std, strongest, REACH)
     lines = model.with_classes(lines, test.labels[:1].expand(len(lines)))
@@ -134,8 +142,25 @@ def save_pictures(
         model.mean_images(lines).cpu().numpy(), STEPS,
         f"{model.dataset}, one latent dimension at a time, {REACH:g} standard deviations to each "
         f"side; {metrics['active_units']} of {len(kl)} dimensions are active"
-        f"{f', class {labels[0]}' if model.classes else ''}",
+        f"{f', class {test.labels[0]}' if model.classes else ''}",
         row_labels=[f"z{dimension}\n{kl[dimension]:.2f} nats" for dimension in strongest],
+    )  # fmt: skip
+
+
+def save_groups(model: VAE, result: Evaluation, kl: list[float], stream: torch.Generator) -> None:
+    """Traversals of a model whose latents stand in groups: samples with the upper groups held."""
+    groups = model.groups
+    noise = torch.randn(STEPS, sum(groups), generator=stream, device=stream.device)
+    uniform = torch.rand(STEPS, generator=stream, device=stream.device)
+    center = result.posterior.mean[0].to(noise.device)
+    latents = held(center, groups, model.prior.sample(noise, uniform))
+    of_groups = [math.fsum(its.tolist()) for its in torch.tensor(kl).split(groups)]
+    save_grid(
+        "plots/traversals.png",
+        model.mean_images(latents).cpu().numpy(), STEPS,
+        f"New {model.dataset} images that have their first groups of latents from one test image; "
+        f"KL of the groups: {', '.join(f'{nats:.1f}' for nats in of_groups)} nats",
+        row_labels=[f"first {count}" if count else "none" for count in range(len(groups))],
     )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from itertools import cycle, product
 
 import torch
 
-from tests.models import new_run, prepared
+from tests.models import FLAT, new_run, prepared
 from vae.evaluation.bounds import evaluate
-from vae.model import POSTERIORS, PRIORS
+from vae.model import PRIORS
 from vae.numerics import generator, settle, start
 from vae.numerics.machine import PORTABLE_THREADS
 from vae.numerics.products import Linear
@@ -40,6 +40,7 @@ KINDS = {  # shape and levels of the images, the model, and the settings
     "conv in colour": (
         COLOUR, 256, {"network": "conv", "settings": {"channels": 6}}, {"batch_size": 24},
     ),
+    "levels": (GREY, 2, {"network": "levels"}, {"batch_size": 24}),
 }  # fmt: skip
 
 
@@ -81,8 +82,10 @@ def main() -> None:
     start(torch.device("cpu"), portable=True)
     digests = {f"products of {n} threads": products(n) for n in range(1, PORTABLE_THREADS + 1)}
     for kind in KINDS:
-        parts = list(product(PRIORS, POSTERIORS))
-        if kind != "mlp":  # the others have other shapes, and the same functions
+        parts = list(product(PRIORS, FLAT))
+        if kind == "levels":
+            parts = [("standard", "ladder"), ("mixture", "ladder")]
+        elif kind != "mlp":  # the others have other shapes, and the same functions
             parts = [("standard", "bounded"), ("mixture", "flow")]
         for (prior, posterior), (draws, gradient) in zip(parts, cycle(OBJECTIVES)):
             model = {"prior": prior, "posterior": posterior}

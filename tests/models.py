@@ -4,15 +4,27 @@ import torch
 
 from vae import VAE
 from vae.images import Images
+from vae.model import POSTERIORS
 from vae.model.architecture import Architecture
 from vae.model.likelihoods import Bernoulli, Logistic
 from vae.training.run import Run
 from vae.training.settings import Settings
 
-SETTINGS = {"mlp": {"hidden_dims": [20, 20], "residual": True}, "conv": {"channels": 2}}
+SETTINGS = {
+    "mlp": {"hidden_dims": [20, 20], "residual": True},
+    "conv": {"channels": 2},
+    "levels": {"groups": [1, 1], "channels": 4},
+}
+
+
+FLAT = [name for name in POSTERIORS if name != "ladder"]  # which takes any network but `levels`
 
 
 def architecture(network: str = "mlp", **parts) -> Architecture:
+    if network == "levels" or parts.get("posterior") == "ladder":  # none without the other
+        network = "levels"
+        _, height, width = parts.get("shape", (1, 8, 8))
+        parts |= {"posterior": "ladder", "latent_dim": 3 + 5 * height * width // 16}
     small = {"shape": (1, 8, 8), "latent_dim": 3, "settings": SETTINGS.get(network, {})}
     return Architecture(network=network, **(small | parts))
 
@@ -24,8 +36,9 @@ def small_vae(spread: float = 1.5, **parts) -> VAE:
     with torch.no_grad():
         for parameter in [*model.encoder.parameters(), *model.decoder.parameters()]:
             parameter *= spread
-        for parameter in model.head.parameters():  # a flow is the identity at first
-            parameter += 0.3 * torch.randn_like(parameter)
+        for name, parameter in model.named_parameters():  # a flow is the identity at first
+            if "head." in name or "posterior." in name:
+                parameter += 0.3 * torch.randn_like(parameter)
     return model
 
 

@@ -11,6 +11,7 @@ from vae import VAE
 from vae.evaluation.bounds import active_units, evaluate, units
 from vae.images import Images
 from vae.model import POSTERIORS
+from vae.model.densities import gaussian_kl
 from vae.model.objectives import loss
 from vae.training.loop import train_epoch
 from vae.training.steps import Plain
@@ -105,14 +106,26 @@ def test_evaluation_does_not_depend_on_how_many_images_go_together(monkeypatch):
 @pytest.mark.parametrize("posterior", POSTERIORS)
 def test_refined_proposals_raise_the_bound_and_leave_the_elbo(posterior):
     model, pixels = small_vae(posterior=posterior).float(), prepared(50).pixels
-    for parameter in model.head.parameters():
-        parameter.data *= 0.2
+    for name, parameter in model.named_parameters():
+        if "head." in name:
+            parameter.data *= 0.2
+        elif "posterior.2.bias" in name:  # of a ladder
+            parameter.data += 1
     before, after = (
         evaluate(model, pixels, 3, 10, torch.Generator().manual_seed(0), steps) for steps in (0, 99)
     )
     assert torch.equal(before.kl, after.kl)
     assert torch.equal(before.reconstruction, after.reconstruction)
     assert after.log_likelihood.mean() > before.log_likelihood.mean() + 0.2
+
+
+@pytest.mark.parametrize("posterior", ["gaussian", "ladder"])
+def test_the_kls_of_the_dimensions_add_up_to_the_models(posterior):
+    model = small_vae(posterior=posterior).float()
+    result = evaluate(model, prepared(300).pixels, 20, 1, torch.Generator().manual_seed(0))
+    kl = result.kl_of_dimensions.double().sum(1)  # of a ladder, at one draw
+    error = (kl - result.kl).std().item() / math.sqrt(len(kl))
+    assert kl.mean().item() == pytest.approx(result.kl.mean().item(), abs=5 * error + 1e-5)
 
 
 def test_units_are_active_if_the_data_moves_them():
@@ -123,9 +136,10 @@ def test_units_are_active_if_the_data_moves_them():
     assert active_units(mean) == 1
     q = replace(small_vae(latent_dim=4).encode(random_images(1)), mean=mean)
     q = replace(q, std=torch.ones(1000, 4), log_std=torch.zeros(1000, 4))
-    assert [unit["dimension"] for unit in units(q)] == [0, 1, 2, 3]
-    assert [unit["variance_of_mean"] for unit in units(q)] == [0, 0.334, 0.0008, 0]
-    assert [unit["kl"] for unit in units(q)] == [0, 0.167, 0.0004, 12.5]
+    rows = units(gaussian_kl(q), q.mean)
+    assert [unit["dimension"] for unit in rows] == [0, 1, 2, 3]
+    assert [unit["variance_of_mean"] for unit in rows] == [0, 0.334, 0.0008, 0]
+    assert [unit["kl"] for unit in rows] == [0, 0.167, 0.0004, 12.5]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from vae.evaluation.walks import STEPS, along, between
+from vae.evaluation.walks import STEPS, along, between, held
 
 
 def test_a_line_goes_evenly_from_its_first_point_to_its_second():
@@ -24,3 +24,11 @@ def test_a_walk_spans_the_aggregate_posterior(far):
     reach = (lines[:, -1] - lines[:, 0]) / 2
     expected = torch.tensor([[0, 0, 10.0], [2e-3, 0, 0]])
     torch.testing.assert_close(reach, expected, rtol=0.03, atol=1e-3 if far else 1e-6)
+
+
+def test_the_first_groups_are_held_one_more_in_each_row():
+    center, noise = torch.arange(6.0), -torch.ones(STEPS, 6)
+    rows = held(center, [1, 2, 3], noise).unflatten(0, (3, STEPS))
+    for row, count in zip(rows, [0, 1, 3], strict=True):
+        assert (row[:, :count] == center[:count]).all()
+        assert (row[:, count:] == -1).all()

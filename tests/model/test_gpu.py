@@ -28,16 +28,17 @@ from vae.training.settings import Settings
 from vae.training.shards import ALONE, Sharded
 from vae.training.steps import Plain
 
-OBJECTIVES = [(1, "reparameterized"), (3, "dreg"), (1, "stl")]
+OBJECTIVES = [(1, "reparameterized"), (3, "dreg"), (1, "stl"), (3, "reparameterized")]
 MODELS = [  # each part, not each combination
     {"network": "mlp", "posterior": "flow", "classes": 10},
     {"network": "conv", "posterior": "bounded", "prior": "mixture", "likelihood": "logistic"},
     {"network": "mlp", "posterior": "gaussian"},
+    {"network": "levels"},
 ]
 
 
 def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="reparameterized"):
-    """A run, pixels [40, 1 or 2, 8, 8] and noise [draws, 40, 3] on a fake device."""
+    """A run, pixels [40, 1 or 2, 8, 8] and noise [draws, 40, latent] on a fake device."""
     settings = Settings(importance_samples=draws, shards=shards, gradient=gradient)
     with torch.device(device):
         model = VAE(architecture(**parts))
@@ -47,11 +48,12 @@ def fake(device: str, parts: dict, draws: int = 1, shards: int = 1, gradient="re
             step = Sharded(model, optimizer, settings, ALONE)
         run = Run(settings, model, optimizer, constant, step, {}, {}, [])
         channels = 2 if parts.get("classes") else 1
-        return run, torch.zeros(40, channels, 8, 8, dtype=torch.uint8), torch.randn(draws, 40, 3)
+        noise = torch.randn(draws, 40, model.architecture.latent_dim)
+        return run, torch.zeros(40, channels, 8, 8, dtype=torch.uint8), noise
 
 
 @pytest.mark.parametrize(
-    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 1, 4], strict=True))
+    ("model", "objective", "shards"), list(zip(MODELS, OBJECTIVES, [1, 1, 4, 1], strict=True))
 )
 def test_a_step_computes_on_the_models_device(monkeypatch, model, objective, shards):
     draws, gradient = objective
@@ -75,7 +77,9 @@ class WithoutDoubles(TorchDispatchMode):
         return results
 
 
-@pytest.mark.parametrize(("model", "doubles"), list(zip(MODELS, [True, False, False], strict=True)))
+@pytest.mark.parametrize(
+    ("model", "doubles"), list(zip(MODELS, [True, False, False, False], strict=True))
+)
 def test_losses_measurements_and_samples_are_computed_on_a_gpu(monkeypatch, model, doubles):
     if not doubles:
         monkeypatch.setattr("vae.evaluation.bounds.WITHOUT_DOUBLES", "cuda")

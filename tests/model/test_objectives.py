@@ -34,7 +34,8 @@ def test_the_gradient_is_the_slope_of_the_loss(likelihood, prior, posterior, dra
     """The loss itself is compared in tests/test_double.py."""
     network = "mlp" if likelihood == "bernoulli" else "conv"
     model = small_vae(network=network, prior=prior, posterior=posterior, likelihood=likelihood)
-    x, noise = random_images(5, levels=model.likelihood.levels), torch.randn(draws, 5, 3).double()
+    x = random_images(5, levels=model.likelihood.levels)
+    noise = torch.randn(draws, 5, model.architecture.latent_dim, dtype=double)
     loss(model, x, noise, START)[0].backward()
     slopes = gradient(model)
     steps = [1e-8 * torch.randn_like(parameter) for parameter in model.parameters()]
@@ -53,6 +54,7 @@ def test_the_gradient_is_the_slope_of_the_loss(likelihood, prior, posterior, dra
         ("standard", "gaussian", 1, "stl"),
         ("mixture", "gaussian", 3, "dreg"),
         ("standard", "flow", 3, "dreg"),
+        ("standard", "ladder", 1, "stl"),
     ],
 )
 def test_the_estimators_have_the_same_mean(prior, posterior, draws, estimator):
@@ -64,7 +66,8 @@ def test_the_estimators_have_the_same_mean(prior, posterior, draws, estimator):
         parts = []
         for seed in range(repetitions):
             stream = torch.Generator().manual_seed(seed)
-            noise = torch.randn(draws, count, 3, generator=stream, dtype=double)
+            shape = draws, count, model.architecture.latent_dim
+            noise = torch.randn(shape, generator=stream, dtype=double)
             loss(model, x, noise, START, gradient=name)[0].backward()
             parts.append(gradient(model))
         gradients.append(torch.stack(parts))

@@ -30,7 +30,8 @@ def test_a_step_is_that_of_torchs_adamw_and_shrinks_matrices_alone(network, deca
         lr=0.001, foreach=False, fused=False,
     )  # fmt: skip
     for _ in range(3):
-        noise, progress = torch.randn(1, 20, 3), torch.tensor(0.0)
+        noise = torch.randn(1, 20, reference.architecture.latent_dim)
+        progress = torch.tensor(0.0)
         run.step(images.pixels, noise, 0.001, progress)
         optimizer.zero_grad()
         x = reference.scaled(images.pixels)
@@ -42,9 +43,10 @@ def test_a_step_is_that_of_torchs_adamw_and_shrinks_matrices_alone(network, deca
 
 @pytest.mark.parametrize("network", NETWORKS)
 def test_a_gradient_in_bfloat16_is_float32s_but_for_its_rounding(network):
-    x, noise, gradients = random_images(200).float(), torch.randn(1, 200, 3), []
+    x, gradients = random_images(200).float(), []
     for precision in "float32", "bfloat16":
         model = new_run(prepared(2), {"network": network}, precision=precision).model
+        noise = torch.randn(1, 200, model.architecture.latent_dim)
         value, (reconstruction, _) = loss(model, x, noise, torch.tensor(0.0), gradient="stl")
         value.backward()
         assert reconstruction.dtype == torch.float32

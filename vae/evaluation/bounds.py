@@ -63,6 +63,7 @@ class Evaluation:
     parts: dict[int, Bound]  # by k: bounds of half and of a quarter of the draws
     effective_samples: Tensor  # (Σ w)² / Σ w² of all draws' weights
     posterior: Gaussian  # [N, latent]: mean and std of each dimension
+    kl_of_dimensions: Tensor  # [N, latent]: of its posterior to N(0, 1), given those before it
 
     @property
     def elbo(self) -> Tensor:
@@ -156,18 +157,22 @@ def evaluate(
     moments = [q.moments(stream) for q in posteriors]
     parts = [(q.mean, q.std, q.log_std) for q in moments]
     posterior = Gaussian(*(torch.cat(its).cpu() for its in zip(*parts, strict=True)))
-    by_k = {its.k: its for its in shared}
-    return Evaluation(reconstruction.cpu(), kl.cpu(), bounds, by_k, exp(log_effective), posterior)
+    noise = torch.randn(posterior.mean.shape, device=x.device, generator=stream)
+    triples = zip(posteriors, moments, blocks(noise, model.numbers), strict=True)
+    kls = [gaussian_kl(q.conditional(q.draw(eps)) or its) for q, its, eps in triples]
+    return Evaluation(
+        reconstruction.cpu(), kl.cpu(), bounds, {its.k: its for its in shared}, exp(log_effective),
+        posterior, torch.cat(kls).cpu(),
+    )  # fmt: skip
 
 
-def units(posterior: Gaussian) -> list[dict[str, float]]:
+def units(kl: Tensor, means: Tensor) -> list[dict[str, float]]:
     """For each latent dimension, the mean KL of its posterior to N(0, 1), and the variance of its
-    posterior mean over the images. The posteriors are those of N images, [N, latent].
+    posterior mean over the images: of N images' KLs and means, [N, latent] each.
 
     Under a learned prior the KLs do not add up to the model's.
     """
-    kl = gaussian_kl(posterior)
-    variances = variance_over_images(posterior.mean).tolist()
+    variances = variance_over_images(means).tolist()
     return [
         {"dimension": i, "kl": mean(kl[:, i]), "variance_of_mean": round(variance, 4)}
         for i, variance in enumerate(variances)

@@ -1,4 +1,4 @@
-"""Straight lines through the latent space."""
+"""Points of the latent space that pictures show: straight lines, and groups that are held."""
 
 import math
 
@@ -30,3 +30,13 @@ def along(mean: Tensor, std: Tensor, dimensions: list[int], reach: float) -> Ten
     for row, dimension in enumerate(dimensions):
         far[row, dimension] = reach * math.sqrt(variance[dimension].item())
     return between(center - far, center + far)
+
+
+def held(center: Tensor, groups: list[int], noise: Tensor) -> Tensor:
+    """Latents whose first groups, none at first and all but the last at the end, are those of
+    `center` [latent], and the others those of noise [STEPS, latent] → [len(groups)·STEPS, latent].
+    """
+    ends = [sum(groups[:number]) for number in range(len(groups))]
+    return torch.cat(
+        [torch.cat([center[:end].expand(len(noise), -1), noise[:, end:]], -1) for end in ends]
+    )

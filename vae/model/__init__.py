@@ -7,6 +7,7 @@ The values are the places where they are defined, so that importing this imports
 NETWORKS = {  # model.network: a Network
     "mlp": "vae.model.networks.mlp:MLP",
     "conv": "vae.model.networks.conv:Conv",
+    "levels": "vae.model.networks.levels:Levels",
 }
 LIKELIHOODS = {  # model.likelihood: a Likelihood
     "bernoulli": "vae.model.likelihoods:Bernoulli",
@@ -16,6 +17,7 @@ POSTERIORS = {  # model.posterior: from the number of latent dimensions to a Pos
     "bounded": "vae.model.posteriors:BoundedPosterior",
     "gaussian": "vae.model.posteriors:GaussianPosterior",
     "flow": "vae.model.posteriors:FlowPosterior",
+    "ladder": "vae.model.ladder:LadderPosterior",
 }
 PRIORS = {  # model.prior: from the number of latent dimensions to a Prior
     "standard": "vae.model.priors:StandardPrior",

@@ -1,11 +1,14 @@
 """Densities of latents, in nats. All leave out −½ log 2π for each dimension."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
 import torch
 from torch import Tensor
+
+Decoder = Callable[[Tensor], Tensor]  # latents [N, latent] → the likelihood's parameters
 
 
 class Density(ABC):
@@ -45,6 +48,16 @@ class Density(ABC):
     def detach(self) -> Self:
         """The same density as a constant: its parameters get no gradient."""
 
+    def conditional(self, z: Tensor) -> "Gaussian | None":
+        """The Gaussian of each latent given those before it in z, [..., latent]; None if it is no
+        Gaussian.
+        """
+        return None
+
+    def decoding(self, decoder: Decoder, z: Tensor) -> Decoder:
+        """What decodes the draws z: the decoder, or a part of it if the rest has been done."""
+        return decoder
+
 
 @dataclass(frozen=True)
 class Gaussian(Density):
@@ -72,6 +85,9 @@ class Gaussian(Density):
         return -(0.5 * ((z - self.mean) / self.std).square() + self.log_std).sum(-1)
 
     def moments(self, stream: torch.Generator) -> "Gaussian":
+        return self
+
+    def conditional(self, z: Tensor) -> "Gaussian":
         return self
 
     def detach(self) -> "Gaussian":

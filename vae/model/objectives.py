@@ -31,8 +31,10 @@ class Terms:
 
     @property
     def kl_of_dimensions(self) -> Tensor | None:
-        """[N, latent]; None if the prior and the posterior have no closed form of it."""
-        return self.model.prior.kl_of_dimensions(self.q)
+        """[N, latent] or, of a ladder, [K, N, latent]; None if the prior and the posterior have no
+        closed form of it.
+        """
+        return self.model.prior.kl_of_dimensions(self.q, self.z)
 
 
 Objective = Callable[[Terms], Tensor]  # → a value for each image, [N], or one for all

@@ -4,6 +4,7 @@ Every standard deviation is positive and finite, whatever the outputs are.
 """
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -31,6 +32,13 @@ class Posterior(ABC, nn.Module):
     def outputs(latent_dim: int) -> int:
         """How many outputs of the encoder the posterior takes."""
         return 2 * latent_dim
+
+    def follow(
+        self, decoder: nn.Module, run: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+    ) -> None:
+        """Makes ready for a decoder whose state the posterior depends on; `run` applies a function
+        in the model's precision. Raises ValueError if it cannot.
+        """
 
     @abstractmethod
     def forward(self, outputs: Tensor) -> Density:

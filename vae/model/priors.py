@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import torch
 from torch import Tensor, nn
 
-from vae.model.densities import Density, Gaussian, gaussian_kl
+from vae.model.densities import Density, gaussian_kl
 from vae.numerics import exp, linear, log_sum_exp, softmax
 
 
@@ -29,8 +29,10 @@ class Prior(ABC, nn.Module):
         """
         return posterior.log_prob(z) - self.log_prob(z)
 
-    def kl_of_dimensions(self, posterior: Density) -> Tensor | None:
-        """The KL of each dimension, [N, latent], which sum to the KL; None if it is not known."""
+    def kl_of_dimensions(self, posterior: Density, z: Tensor) -> Tensor | None:
+        """The KL of each dimension, given those before it at z, which sum to the KL: [N, latent] or
+        [..., N, latent]; None if it is not known.
+        """
         return None
 
 
@@ -47,12 +49,13 @@ class StandardPrior(Prior):
         return noise
 
     def kl(self, posterior: Density, z: Tensor) -> Tensor:
-        """Exact for a Gaussian, and therefore the same for all draws."""
-        exact = self.kl_of_dimensions(posterior)
+        """Exact for a Gaussian, and so the same for all draws; of a ladder, exact at each draw."""
+        exact = self.kl_of_dimensions(posterior, z)
         return super().kl(posterior, z) if exact is None else exact.sum(-1).expand(z.shape[:-1])
 
-    def kl_of_dimensions(self, posterior: Density) -> Tensor | None:
-        return gaussian_kl(posterior) if isinstance(posterior, Gaussian) else None
+    def kl_of_dimensions(self, posterior: Density, z: Tensor) -> Tensor | None:
+        gaussian = posterior.conditional(z)
+        return None if gaussian is None else gaussian_kl(gaussian)
 
 
 class MixturePrior(Prior):

@@ -6,6 +6,7 @@ q(z|x). Kingma & Welling 2014 (arXiv:1312.6114).
 """
 
 import json
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from pkgutil import resolve_name
@@ -40,6 +41,7 @@ class VAE(nn.Module):
         decoded = self.likelihood.outputs * channels, height, width
         self.decoder = network.decoder(self.decoded, decoded)
         self.head = resolve_name(POSTERIORS[a.posterior])(a.latent_dim)
+        self.head.follow(self.decoder, self._run)
         self.prior = resolve_name(PRIORS[a.prior])(a.latent_dim)
         self.classes = Classes(a.classes, a.encoder_outputs) if a.classes else None
         for part in self.networks:
@@ -53,6 +55,13 @@ class VAE(nn.Module):
     def decoded(self) -> int:
         """How many numbers the decoder takes: the latents, and one for each class that is known."""
         return self.architecture.latent_dim + self.architecture.classes
+
+    @property
+    def groups(self) -> list[int]:
+        """How many latents stand in each group, of those that the decoder takes one after another:
+        in one group, if it takes all at once.
+        """
+        return getattr(self.decoder, "sizes", [self.architecture.latent_dim])
 
     @property
     def numbers(self) -> int:
@@ -94,12 +103,15 @@ class VAE(nn.Module):
             z.to(self._weight.device), self.classes.checked(labels, z.shape[-2])
         )
 
-    def outputs(self, z: Tensor) -> Tensor:
-        """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W]."""
-        x = self._run(self.decoder, z.reshape(-1, z.shape[-1]))
+    def outputs(self, z: Tensor, q: Density | None = None) -> Tensor:
+        """p(x|z) as the likelihood's parameters: latents [..., latent] → [..., outputs·C, H, W].
+        q: what they are drawn from.
+        """
+        decoder = q.decoding(self.decoder, z) if q else self.decoder
+        x = self._run(decoder, z.reshape(-1, z.shape[-1]))
         return x.view(*z.shape[:-1], *x.shape[1:])
 
-    def _run(self, network: nn.Module, inputs: Tensor) -> Tensor:
+    def _run(self, network: Callable[[Tensor], Tensor], inputs: Tensor) -> Tensor:
         share_processors()
         if self.precision == torch.float32:
             return network(inputs)
@@ -113,21 +125,21 @@ class VAE(nn.Module):
         x [N, C, H, W]; q is q(z|x); z are draws of it, [..., N, latent]. The KL is exact where the
         prior has it in closed form, and else log q(z|x) − log p(z) at the draws.
         """
-        return self._log_prob(x, z), self.prior.kl(q, z)
+        return self._log_prob(x, q, z), self.prior.kl(q, z)
 
     def log_weights(self, x: Tensor, q: Density, z: Tensor) -> tuple[Tensor, Tensor]:
         """Both parts of log w = log p(x|z) − log q(z|x)/p(z) at the draws, [..., N] each. The
         logarithm of the mean of K weights is a bound on log p(x) (vae/model/objectives.py).
         """
         log_ratio = q.log_prob(z) - self.prior.log_prob(z)
-        return self._log_prob(x, z), log_ratio
+        return self._log_prob(x, q, z), log_ratio
 
-    def _log_prob(self, x: Tensor, z: Tensor) -> Tensor:
+    def _log_prob(self, x: Tensor, q: Density, z: Tensor) -> Tensor:
         """log p(x|z), [..., N]; of a conditional model log p(x|z, y)."""
         if self.classes:
             x, labels = self.classes.split(x)
             z = self.classes.beside(z, labels)
-        return self.likelihood.log_prob(x, self.outputs(z))
+        return self.likelihood.log_prob(x, self.outputs(z, q))
 
     @torch.no_grad()
     def encode(self, images: ArrayLike, labels: ArrayLike | None = None) -> Density:

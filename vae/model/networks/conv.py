@@ -39,8 +39,8 @@ class Conv(Network):
         check_setting("channels", self.channels)
 
     def encoder(self, shape: Shape, outputs: int) -> nn.Module:
-        (colours, height, width), c = self._quarter(shape), self.channels
-        return channels_last(
+        (colours, height, width), c = quarter(shape), self.channels
+        network = nn.Sequential(
             nn.PixelUnshuffle(4),  # [N, 16·colours, height, width]
             nn.Conv2d(16 * colours, 2 * c, 3, padding=1),
             Block(2 * c),
@@ -50,10 +50,11 @@ class Conv(Network):
             nn.ReLU(),
             nn.Linear(16 * c, outputs),
         )
+        return channels_last(network)
 
     def decoder(self, latent_dim: int, shape: Shape) -> nn.Module:
-        (colours, height, width), c = self._quarter(shape), self.channels
-        return channels_last(
+        (colours, height, width), c = quarter(shape), self.channels
+        network = nn.Sequential(
             nn.Linear(latent_dim, 16 * c),
             nn.ReLU(),
             nn.Linear(16 * c, 2 * c * height * width),
@@ -67,22 +68,22 @@ class Conv(Network):
             nn.Conv2d(c, 4 * colours, 3, padding=1),
             nn.PixelShuffle(2),
         )
-
-    def _quarter(self, shape: Shape) -> Shape:
-        channels, height, width = shape
-        if height % 4 or width % 4:
-            raise ValueError(
-                f"images of {height}×{width} pixels: their sides should be multiples of 4"
-            )
-        return channels, height // 4, width // 4
+        return channels_last(network)
 
 
-def channels_last(*layers: nn.Module) -> nn.Sequential:
-    """The layers in a row, with the channels of a weight side by side in memory, and so those of
-    the feature maps: a native step of 128 images takes 1/1.07 of the time (benchmarks/choices.py
-    at commit ee92564).
+def quarter(shape: Shape) -> Shape:
+    """The channels of an image, and a quarter of its height and of its width."""
+    channels, height, width = shape
+    if height % 4 or width % 4:
+        raise ValueError(f"images of {height}×{width} pixels: their sides should be multiples of 4")
+    return channels, height // 4, width // 4
+
+
+def channels_last(network: nn.Module) -> nn.Module:
+    """The network, with the channels of a weight side by side in memory, and so those of the
+    feature maps: a native step of 128 images takes 1/1.07 of the time (benchmarks/choices.py at
+    commit ee92564).
     """
-    network = nn.Sequential(*layers)
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
             weight = module.weight.detach().contiguous(memory_format=torch.channels_last)
