@@ -37,6 +37,7 @@ def main() -> None:
     if len(units) != model.architecture.latent_dim:
         raise _foreign("plots/units.csv")
     kl = [row["kl"] for row in sorted(units, key=lambda row: row["dimension"])]
+    grouped = len(model.groups) > 1
     test = load_images("data/test.safetensors")
     if (test.shape, test.levels) != (model.architecture.shape, model.likelihood.levels):
         raise _foreign("data/test.safetensors")
@@ -51,12 +52,13 @@ def main() -> None:
         "kl": charts.training(training, "kl"),
         "splits": charts.splits(splits),
         "bounds": charts.bounds(bounds),
-        "units": charts.units(units),
+        "units": charts.groups(kl, model.groups) if grouped else charts.units(units),
         "comparison": charts.comparison(comparable(experiments or [])),
     }
     page = render(
         architecture=model.architecture,
         settings=settings(model.architecture),
+        grouped=grouped,
         levels=model.likelihood.levels,
         dataset=model.dataset,
         binarization=model.binarization,

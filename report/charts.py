@@ -4,6 +4,8 @@ The page writes the titles. plotly reads every text in a figure as HTML, so name
 """
 
 import html
+import itertools
+import math
 import statistics
 from collections.abc import Sequence
 
@@ -59,6 +61,15 @@ def units(rows: Rows) -> go.Figure:
     order = [f"z{row['dimension']:.0f}" for row in rows]
     figure.update_xaxes(type="category", categoryorder="array", categoryarray=order)
     figure.update_layout(barmode="stack")
+    return figure
+
+
+def groups(kl: Sequence[float], sizes: Sequence[int]) -> go.Figure:
+    """The KL of each group of latents, from the top down; kl has that of each latent."""
+    figure, rest = _figure("group of latents, from the top down", "nats per image"), iter(kl)
+    sums = [math.fsum(itertools.islice(rest, size)) for size in sizes]
+    names = [f"{number}: {size} latents" for number, size in enumerate(sizes, 1)]
+    figure.add_bar(x=names, y=sums, hovertemplate="%{x}: %{y:.2f} nats<extra></extra>")
     return figure
 
 

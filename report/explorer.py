@@ -23,8 +23,10 @@ def explorer(model: VAE, test: Images, kl: Sequence[float], seed: int) -> dict:
     are base64. `order` has the dimensions by their `kl` [latent], largest first; `reach` is where
     the sliders end. In a conditional model, all latents are [latent + given]: they have a number
     for each class. Raises CannotRun if the page cannot run the decoder or the likelihood, or if the
-    encoder takes more than images.
+    encoder takes more than images, or if the latents stand in groups.
     """
+    if len(model.groups) > 1:
+        raise CannotRun("its latents stand in groups, and a single one of them shows little")
     latent = model.architecture.latent_dim
     with torch.no_grad():
         random = generator("cpu", seed, "report")
