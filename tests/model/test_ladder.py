@@ -96,16 +96,16 @@ def test_at_first_it_is_the_prior():
 def test_two_ladders_bound_the_same_likelihood():
     """Of one decoder: a posterior with random weights, and the one that is the prior."""
     model, pixels = small_vae(0.7, posterior="ladder").float(), prepared(4).pixels
-    results = [evaluate(model, pixels, 50, 1000, torch.Generator().manual_seed(0))]
+    results = [evaluate(model, pixels, 20, 400, torch.Generator().manual_seed(0))]
     for name, parameter in model.named_parameters():
         if "posterior.2" in name:  # means and stds
             parameter.data.zero_()
-    results.append(evaluate(model, pixels, 50, 1000, torch.Generator().manual_seed(0)))
+    results.append(evaluate(model, pixels, 20, 400, torch.Generator().manual_seed(0)))
     bounds = [its.log_likelihood.mean().item() for its in results]
     spread = max(its.spread(its.bounds[-1]) for its in results)
     assert bounds[0] == pytest.approx(bounds[1], abs=4 * spread)
     elbos = [its.elbo.mean().item() for its in results]
-    assert elbos[1] > elbos[0] + 10 * spread
+    assert elbos[1] > elbos[0] + 4 * spread
 
 
 @pytest.mark.parametrize(

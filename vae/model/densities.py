@@ -3,6 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Self
 
 import torch
@@ -92,6 +93,27 @@ class Gaussian(Density):
 
     def detach(self) -> "Gaussian":
         return Gaussian(self.mean.detach(), self.std.detach(), self.log_std.detach())
+
+
+class NoGaussian(Density):
+    """Its mean and std are its `moments`."""
+
+    @cached_property
+    def _moments(self) -> Gaussian:
+        with torch.no_grad():
+            return self.moments(torch.Generator(self.gaussian.mean.device).manual_seed(0))
+
+    @property
+    def mean(self) -> Tensor:  # type: ignore[override]
+        return self._moments.mean
+
+    @property
+    def std(self) -> Tensor:  # type: ignore[override]
+        return self._moments.std
+
+    @property
+    def log_std(self) -> Tensor:  # type: ignore[override]
+        return self._moments.log_std
 
 
 def gaussian_kl(q: Gaussian) -> Tensor:

@@ -3,12 +3,11 @@
 import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
-from vae.model.densities import Decoder, Density, Gaussian
+from vae.model.densities import Decoder, Gaussian, NoGaussian
 from vae.model.networks.levels import CONTEXT, Step, TopDown
 from vae.model.posteriors import MAX_LOG_STD, MIN_LOG_STD, Posterior
 from vae.numerics import exp
@@ -43,7 +42,7 @@ class LadderPosterior(Posterior):
 
 
 @dataclass(frozen=True)
-class LadderDensity(Density):
+class LadderDensity(NoGaussian):
     """Its parts are [N, ...]."""
 
     change: Gaussian  # is added to the means and log stds: nothing, until a proposal is refined
@@ -115,25 +114,9 @@ class LadderDensity(Density):
         z, mean, std, log_std = self.run(walk, values).view(4, *values.shape)
         return z, Gaussian(mean, std, log_std), state[0]
 
-    @cached_property
-    def _at_center(self) -> Gaussian:
-        return self._walk(torch.zeros_like(self.change.mean), draws=True)[1]
-
-    @property
-    def mean(self) -> Tensor:  # type: ignore[override]
-        return self._at_center.mean
-
-    @property
-    def std(self) -> Tensor:  # type: ignore[override]
-        return self._at_center.std
-
-    @property
-    def log_std(self) -> Tensor:  # type: ignore[override]
-        return self._at_center.log_std
-
     def moments(self, stream: torch.Generator) -> Gaussian:
         """Of each latent, given that those above it are at their means."""
-        return self._at_center
+        return self._walk(torch.zeros_like(self.change.mean), draws=True)[1]
 
     def log_prob(self, z: Tensor) -> Tensor:
         return self.conditional(z).log_prob(z)

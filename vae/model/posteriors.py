@@ -6,13 +6,12 @@ Every standard deviation is positive and finite, whatever the outputs are.
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from vae.model.densities import Density, Gaussian
+from vae.model.densities import Density, Gaussian, NoGaussian
 from vae.model.networks.mlp import Layers
 from vae.numerics import exp, log, log_sigmoid, sigmoid
 
@@ -139,7 +138,7 @@ class Flow(nn.ModuleList):
 
 
 @dataclass(frozen=True)
-class FlowDensity(Density):
+class FlowDensity(NoGaussian):
     """The density of `flow.transform(u)` for u from a Gaussian. Its parts are [N, ...]."""
 
     base: Gaussian
@@ -177,23 +176,6 @@ class FlowDensity(Density):
         variance = (z - mean).square().sum(0) / (MOMENT_DRAWS - 1)
         log_std = 0.5 * log(variance.clamp(min=SMALLEST_VARIANCE))
         return Gaussian(mean, exp(log_std), log_std)
-
-    @cached_property
-    def _moments(self) -> Gaussian:
-        with torch.no_grad():
-            return self.moments(torch.Generator(self.context.device).manual_seed(0))
-
-    @property
-    def mean(self) -> Tensor:  # type: ignore[override]
-        return self._moments.mean
-
-    @property
-    def std(self) -> Tensor:  # type: ignore[override]
-        return self._moments.std
-
-    @property
-    def log_std(self) -> Tensor:  # type: ignore[override]
-        return self._moments.log_std
 
     def detach(self) -> "FlowDensity":
         parameters = {name: tensor.detach() for name, tensor in self.parameters.items()}
