@@ -7,9 +7,7 @@ from functools import cached_property
 from typing import Self
 
 import torch
-from torch import Tensor
-
-Decoder = Callable[[Tensor], Tensor]  # latents [N, latent] → the likelihood's parameters
+from torch import Tensor, nn
 
 
 class Density(ABC):
@@ -55,7 +53,7 @@ class Density(ABC):
         """
         return None
 
-    def decoding(self, decoder: Decoder, z: Tensor) -> Decoder:
+    def decoding(self, decoder: nn.Module, z: Tensor) -> Callable[[Tensor], Tensor]:
         """What decodes the draws z: the decoder, or a part of it if the rest has been done."""
         return decoder
 

@@ -7,11 +7,12 @@ from dataclasses import dataclass, field, replace
 import torch
 from torch import Tensor, nn
 
-from vae.model.densities import Decoder, Gaussian, NoGaussian
+from vae.model.densities import Gaussian, NoGaussian
 from vae.model.networks.levels import CONTEXT, Step, TopDown
 from vae.model.posteriors import MAX_LOG_STD, MIN_LOG_STD, Posterior
 from vae.numerics import exp
 
+Draws = list[tuple[Tensor, Gaussian | None, Tensor]]  # one or none, as `_walk` gives them
 Run = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]  # applies it in a model's precision
 
 
@@ -49,7 +50,7 @@ class LadderDensity(NoGaussian):
     decoder: TopDown
     run: Run
     context: Tensor  # [N, CONTEXT·latent]: what the encoder says
-    last: list[tuple[Tensor, Gaussian, Tensor]] = field(default_factory=list)  # see _walk
+    last: Draws = field(default_factory=list)
 
     @property
     def center(self) -> Tensor:
@@ -68,15 +69,13 @@ class LadderDensity(NoGaussian):
         return self.last[0][0]
 
     def conditional(self, z: Tensor) -> Gaussian:
-        return self.last[0][1] if self._drew(z) else self._walk(z, draws=False)[1]
+        known = self.last[0][1] if self._drew(z) else None
+        return known or self._walk(z, draws=False)[1]
 
-    def decoding(self, decoder: Decoder, z: Tensor) -> Decoder:
+    def decoding(self, decoder: nn.Module, z: Tensor) -> Callable[[Tensor], Tensor]:
         """Goes on from where the draws have come."""
-        return self._rest if self._drew(z) else decoder
-
-    def _rest(self, z: Tensor) -> Tensor:
-        pixels: nn.Module = self.decoder.pixels
-        return pixels(self.last[0][2])
+        pixels = decoder.get_submodule("pixels")
+        return (lambda _: pixels(self.last[0][2])) if self._drew(z) else decoder
 
     def _drew(self, z: Tensor) -> bool:
         """Whether z are the last draws, for which the way down need not be gone again: that would
@@ -124,4 +123,5 @@ class LadderDensity(NoGaussian):
     def detach(self) -> "LadderDensity":
         constants = {id(parameter): parameter.detach() for parameter in self.decoder.parameters()}
         decoder = copy.deepcopy(self.decoder, constants)
-        return LadderDensity(self.change.detach(), decoder, self.run, self.context.detach())
+        last: Draws = [(z, None, state) for z, _, state in self.last]  # the decoder is no constant
+        return LadderDensity(self.change.detach(), decoder, self.run, self.context.detach(), last)
