@@ -4,15 +4,13 @@ The page writes the titles. plotly reads every text in a figure as HTML, so name
 """
 
 import html
-import itertools
-import math
 import statistics
 from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
 from report.experiments import Experiment
-from vae.evaluation.bounds import ACTIVE_VARIANCE
+from vae.evaluation.bounds import ACTIVE_VARIANCE, kl_of_groups
 
 LONGEST_NAME = 18  # letters of an experiment's name on an axis
 NATS = "nats per image"
@@ -66,10 +64,10 @@ def units(rows: Rows) -> go.Figure:
 
 def groups(kl: Sequence[float], sizes: Sequence[int]) -> go.Figure:
     """The KL of each group of latents, from the top down; kl has that of each latent."""
-    figure, rest = _figure("group of latents, from the top down", "nats per image"), iter(kl)
-    sums = [math.fsum(itertools.islice(rest, size)) for size in sizes]
+    figure = _figure("group of latents, from the top down", NATS)
     names = [f"{number}: {size} latents" for number, size in enumerate(sizes, 1)]
-    figure.add_bar(x=names, y=sums, hovertemplate="%{x}: %{y:.2f} nats<extra></extra>")
+    nats = kl_of_groups(kl, sizes)
+    figure.add_bar(x=names, y=nats, hovertemplate="%{x}: %{y:.2f} nats<extra></extra>")
     return figure
 
 

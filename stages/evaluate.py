@@ -14,7 +14,14 @@ from pipeline.params import load_params
 from pipeline.pictures import save_grid, save_latent_map
 from pipeline.stage import run_stage, start
 from vae.errors import UserError
-from vae.evaluation.bounds import Evaluation, active_units, evaluate, in_numbers, units
+from vae.evaluation.bounds import (
+    Evaluation,
+    active_units,
+    evaluate,
+    in_numbers,
+    kl_of_groups,
+    units,
+)
 from vae.evaluation.walks import STEPS, along, between, held
 from vae.files import write_csv, write_json
 from vae.images import Images, kind, load_images
@@ -154,12 +161,12 @@ def save_groups(model: VAE, result: Evaluation, kl: list[float], stream: torch.G
     uniform = torch.rand(STEPS, generator=stream, device=stream.device)
     center = result.posterior.mean[0].to(noise.device)
     latents = held(center, groups, model.prior.sample(noise, uniform))
-    of_groups = [math.fsum(its.tolist()) for its in torch.tensor(kl).split(groups)]
+    of_groups = ", ".join(f"{nats:.1f}" for nats in kl_of_groups(kl, groups))
     save_grid(
         "plots/traversals.png",
         model.mean_images(latents).cpu().numpy(), STEPS,
         f"New {model.dataset} images that have their first groups of latents from one test image; "
-        f"KL of the groups: {', '.join(f'{nats:.1f}' for nats in of_groups)} nats",
+        f"KL of the groups: {of_groups} nats",
         row_labels=[f"first {count}" if count else "none" for count in range(len(groups))],
     )  # fmt: skip
 

@@ -111,7 +111,7 @@ def test_two_ladders_bound_the_same_likelihood():
 @pytest.mark.parametrize(
     ("parts", "words"),
     [
-        ({"latent_dim": 20}, "'ladder', and more than 20 as model.latent_dim"),
+        ({"latent_dim": 20}, "'ladder', and a model.latent_dim above 20"),
         ({"classes": 10}, "takes no classes"),
         ({"shape": (1, 10, 8)}, "10×8 pixels: their sides should be multiples of 4"),
         ({"posterior": "gaussian"}, "it needs model.posterior = 'ladder'"),

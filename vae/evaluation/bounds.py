@@ -1,8 +1,9 @@
 """Measuring a model: its ELBO and its importance-weighted bounds, with their errors."""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -177,6 +178,12 @@ def units(kl: Tensor, means: Tensor) -> list[dict[str, float]]:
         {"dimension": i, "kl": mean(kl[:, i]), "variance_of_mean": round(variance, 4)}
         for i, variance in enumerate(variances)
     ]
+
+
+def kl_of_groups(kl: Sequence[float], groups: Sequence[int]) -> list[float]:
+    """The KL of each group of latents, from that of each latent; `groups` are their sizes."""
+    rest = iter(kl)
+    return [math.fsum(islice(rest, size)) for size in groups]
 
 
 def variance_over_images(means: Tensor) -> Tensor:

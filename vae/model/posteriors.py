@@ -20,6 +20,9 @@ SMALLEST_VARIANCE = 1e-14  # keeps the logarithm of a variance of 0 finite
 CONTEXT = 64  # outputs of the encoder that steer a flow
 MIN_LOG_STD, MAX_LOG_STD = -15.0, 10.0  # a std of 3e-7 to 22,026
 
+# Applies a function to a tensor in the model's precision.
+Apply = Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
+
 
 class Posterior(ABC, nn.Module):
     """Turns an encoder's outputs into a density."""
@@ -32,11 +35,9 @@ class Posterior(ABC, nn.Module):
         """How many outputs of the encoder the posterior takes."""
         return 2 * latent_dim
 
-    def follow(
-        self, decoder: nn.Module, run: Callable[[Callable[[Tensor], Tensor], Tensor], Tensor]
-    ) -> None:
-        """Makes ready for a decoder whose state the posterior depends on; `run` applies a function
-        in the model's precision. Raises ValueError if it cannot.
+    def follow(self, decoder: nn.Module, run: Apply) -> None:
+        """Makes ready for a decoder whose state the posterior depends on. Raises ValueError if it
+        cannot.
         """
 
     @abstractmethod
