@@ -8,6 +8,7 @@ import torch
 
 from vae import numerics
 from vae.numerics import generator, log_mean_exp, mean, mean_and_stderr, seed_of
+from vae.numerics.products import Rule
 
 WIDE = torch.linspace(-80, 80, 10_001)
 LOGS = 30 * torch.randn(50, 40, generator=torch.Generator().manual_seed(0)) - 900
@@ -23,12 +24,17 @@ REFERENCES = [  # our function, torch's, and the arguments
     (numerics.log_sum_exp, lambda x: torch.logsumexp(x, -1), LOGS),
     (lambda x: numerics.log_sum_exp(x, 0), lambda x: torch.logsumexp(x, 0), LOGS),
     (log_mean_exp, lambda x: torch.logsumexp(x, 0) - math.log(50), LOGS),
+    (lambda x: numerics.log_add_exp(*x), lambda x: torch.logaddexp(*x), WIDE[1:].view(2, -1) / 2),
 ]
 
 
+@pytest.mark.parametrize("portable", [True, False])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("ours", "torchs", "arguments"), REFERENCES)
-def test_value_and_gradient_are_torchs_in_double_precision(ours, torchs, arguments, dtype):
+def test_value_and_gradient_are_torchs_in_double_precision(
+    monkeypatch, ours, torchs, arguments, dtype, portable
+):
+    monkeypatch.setattr(Rule, "portable", portable)
     results = []
     for function, type_ in (ours, dtype), (torchs, torch.float64):
         x = arguments.clone().to(type_).requires_grad_()

@@ -80,7 +80,7 @@ class LadderDensity(NoGaussian):
         """Whether z are the last draws, for which the way down need not be gone again: decoding
         from the top would make a step of the preset `levels` 1.3 times as long (one AMD core).
         """
-        return bool(self.last) and self.last[0][0] is z
+        return len(self.last) > 0 and self.last[0][0] is z
 
     def _walk(self, values: Tensor, draws: bool) -> tuple[Tensor, Gaussian, Tensor]:
         """values [..., N, latent] are latents or, if this `draws`, noise. → the latents, and the

@@ -83,7 +83,7 @@ class FlowPosterior(Posterior):
         return 2 * latent_dim + CONTEXT
 
     def forward(self, outputs: Tensor) -> "FlowDensity":
-        of_gaussian, context = outputs.tensor_split([2 * self.latent_dim], dim=-1)
+        of_gaussian, context = outputs.split([2 * self.latent_dim, CONTEXT], dim=-1)
         parameters: dict[str, Tensor] = dict(self.flow.named_parameters())
         return FlowDensity(self.gaussian(of_gaussian), self.flow, parameters, context)
 

@@ -1,17 +1,37 @@
-"""Elementary functions with the same bits on every x86-64 processor.
+"""Elementary functions, with the same bits on every x86-64 processor if they are to be portable.
 
-They use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima over
-the first or the last dimension. torch's own exp, log, sqrt, sigmoid, softplus, softmax and
+They then use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima
+over the first or the last dimension. torch's own exp, log, sqrt, sigmoid, softplus, softmax and
 logsumexp have other bits for each instruction set (tests/test_bits.py).
 """
 
 import math
+from collections.abc import Callable
+from functools import wraps
 
 import torch
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from vae.numerics.products import Rule
 
+
+def unless_portable(torchs: Callable[..., Tensor]) -> Callable[[Callable], Callable[..., Tensor]]:
+    """Has torch's function take the place of the decorated one where bits may differ. It is a
+    single kernel, where the portable ones are up to 8.
+    """
+
+    def decorate(portable: Callable[..., Tensor]) -> Callable[..., Tensor]:
+        @wraps(portable)
+        def either(*arguments: Tensor) -> Tensor:
+            return (portable if Rule.portable else torchs)(*arguments)
+
+        return either
+
+    return decorate
+
+
+@unless_portable(torch.exp)
 def exp(x: Tensor) -> Tensor:
     """e^x, as accurate as torch.exp."""
     # Where x > 0 the second is not taken. It is kept finite: at infinity the gradient would be NaN.
@@ -24,6 +44,7 @@ def log(x: Tensor) -> Tensor:
     return (mantissa - 1).log1p() + exponent.to(x.dtype) * math.log(2)
 
 
+@unless_portable(lambda x: torch.sigmoid(x.clamp(min=-80)))
 def sigmoid(x: Tensor) -> Tensor:
     """σ(x) = 1/(1 + e^−x), positive for every x, with a finite gradient."""
     return ((-x).clamp(max=80).expm1() + 2).reciprocal()
@@ -39,6 +60,7 @@ def softplus(x: Tensor) -> Tensor:
     return -logsigmoid(-x)
 
 
+@unless_portable(torch.logaddexp)
 def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
     """log(e^a + e^b), for adding up weights whose logarithms are known. Not for two −inf."""
     return torch.maximum(a, b) + exp(-(a - b).abs()).log1p()

@@ -1,9 +1,13 @@
 """AdamW: Kingma & Ba 2015 (arXiv:1412.6980); Loshchilov & Hutter 2019 (arXiv:1711.05101)."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import torch
 from torch import Tensor
+
+# Numbers that a block of a GPU's threads takes. The kernel itself gives each block up to 65,536, so
+# that the defaults' weights kept 16 of an H200's 132 processors busy, for 70 µs of a step of 337.
+PIECE = 16_384
 
 
 class AdamW:
@@ -23,7 +27,9 @@ class AdamW:
         self.parameters, self.beta2 = dict(parameters), beta2
         self.means = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
         self.squares = {name: torch.zeros_like(p) for name, p in self.parameters.items()}
-        self.steps = torch.zeros((), device=next(iter(self.parameters.values())).device)
+        device = next(iter(self.parameters.values())).device
+        self.steps = torch.zeros((), device=device)
+        self.piece = PIECE if device.type == "cuda" else None
         shrinks = [name for name, p in self.parameters.items() if "coder." in name and p.ndim > 1]
         others = [name for name in self.parameters if name not in shrinks]
         self.groups = (
@@ -42,15 +48,24 @@ class AdamW:
         for decay, group in self.groups:
             gradients = [(name, self.parameters[name].grad) for name in group]
             used = {name: gradient for name, gradient in gradients if gradient is not None}
+            parameters, means, squares = (
+                self._pieces(its[name] for name in used)
+                for its in (self.parameters, self.means, self.squares)
+            )
             torch._fused_adamw_(
-                [self.parameters[name] for name in used],
-                [*used.values()],
-                [self.means[name] for name in used],
-                [self.squares[name] for name in used],
-                [], [self.steps] * len(used),
+                parameters, self._pieces(used.values()), means, squares,
+                [], [self.steps] * len(parameters),
                 lr=learning_rate, beta1=0.9, beta2=self.beta2, eps=1e-8,
                 weight_decay=decay, amsgrad=False, maximize=False,
             )  # fmt: skip
+
+    def _pieces(self, tensors: Iterable[Tensor]) -> list[Tensor]:
+        if self.piece is None:
+            return [*tensors]
+        parts: list[Tensor] = []
+        for its in tensors:  # those in another layout, as convolutions' are, stay whole
+            parts.extend(its.view(-1).split(self.piece) if its.is_contiguous() else [its])
+        return parts
 
     def state(self) -> dict[str, Tensor]:
         """The tensors, besides the parameters, that later steps depend on."""
