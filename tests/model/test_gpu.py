@@ -108,6 +108,7 @@ import sys, torch
 from vae.numerics import start
 start(torch.device("cuda"), portable=True)
 assert torch.are_deterministic_algorithms_enabled()
+assert not torch.backends.cudnn.allow_tf32
 assert not torch.utils.deterministic.fill_uninitialized_memory
 assert "torch._inductor" not in sys.modules
 """

@@ -25,4 +25,5 @@ PRIORS = {  # model.prior: from the number of latent dimensions to a Prior
 }
 OBJECTIVES = {  # train.objective: from Terms to what training maximizes
     "bound": "vae.model.objectives:bound",
+    "free_groups": "vae.model.objectives:free_groups",
 }

@@ -11,9 +11,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from vae.errors import Refusal
 from vae.model.densities import Density
 from vae.model.vae import VAE
 from vae.numerics import log_mean_exp, softmax
+
+FREE = 2.0  # nats of each group, to the objective `free_groups`
 
 
 @dataclass(frozen=True)
@@ -48,6 +51,21 @@ def bound(t: Terms) -> Tensor:
     with the KL times kl_weight (Higgins et al. 2017). With K it grows towards log p(x).
     """
     return log_mean_exp(t.reconstruction - t.kl_weight * t.kl)
+
+
+def free_groups(t: Terms) -> Tensor:
+    """The ELBO, in which a group of latents costs FREE nats if it says less than that, as a mean
+    over the images: so it may as well say something, and none dies while the others learn (free
+    bits: Kingma et al. 2016, arXiv:1606.04934, eq. 15).
+    """
+    kl = t.kl_of_dimensions
+    if kl is None:
+        raise Refusal(
+            "train.objective = 'free_groups' needs the KL of each dimension in closed form; set "
+            "model.prior to standard, and model.posterior to ladder, gaussian or bounded"
+        )
+    of_groups = torch.stack([its.sum(-1).mean() for its in kl.split(t.model.groups, -1)])
+    return t.reconstruction.mean() - t.kl_weight * of_groups.clamp(min=FREE).sum()
 
 
 def loss(

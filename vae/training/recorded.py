@@ -1,8 +1,7 @@
 """Steps on a GPU as graphs: recorded once for each size of batch, and then repeated.
 
-A step of the defaults launches some 150 small kernels, and waits for Python with each. On an H200
-it took 2,720 µs, and 314 µs as a graph (torch 2.11, commit ee92564 and a script; not measured
-since).
+A step of the defaults launches some 120 small kernels, and waits for Python with each. On an H200
+it takes 4,802 µs, and 305 µs as a graph (docs/gpu/NVIDIA-H200.md).
 """
 
 import sys
@@ -20,8 +19,8 @@ from vae.training.steps import Plain
 WARM_UP = 3  # steps before a recording, in which libraries choose their kernels
 
 # A training of so many steps, times the model's tensors, compiles its loss first. On the same H200
-# this took 11 s for the defaults (12 tensors) and 21 s for `stochastic-30` (45), and then saved 129
-# of 314 µs and 1,148 of 2,317 a step: it pays from 85,000 and from 18,000 steps on.
+# this takes about 11 s for the defaults (12 tensors) and 15 s for `stochastic-30` (45), and then
+# saves 123 and 782 µs a step: it pays from 90,000 and from 19,000 steps on.
 COMPILED_FROM = 1_000_000
 
 
