@@ -16,12 +16,15 @@ from torch.nn.functional import logsigmoid
 from vae.numerics.products import Rule
 
 
-def unless_portable(torchs: Callable[..., Tensor]) -> Callable[[Callable], Callable[..., Tensor]]:
+Function = Callable[..., Tensor]
+
+
+def unless_portable(torchs: Function) -> Callable[[Function], Function]:
     """Has torch's function take the place of the decorated one where bits may differ. It is a
     single kernel, where the portable ones are up to 8.
     """
 
-    def decorate(portable: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    def decorate(portable: Function) -> Function:
         @wraps(portable)
         def either(*arguments: Tensor) -> Tensor:
             return (portable if Rule.portable else torchs)(*arguments)
