@@ -9,11 +9,12 @@ from torch.distributions import MultivariateNormal, Normal
 
 from tests.models import random_images, small_vae
 from vae import VAE
+from vae.errors import Refusal
 from vae.evaluation.bounds import evaluate
 from vae.evaluation.proposals import refined
 from vae.model import LIKELIHOODS, POSTERIORS, PRIORS
 from vae.model.likelihoods import Bernoulli
-from vae.model.objectives import Terms, loss
+from vae.model.objectives import Terms, free_groups, loss
 
 double = torch.float64
 START = torch.tensor(0.0)
@@ -173,3 +174,32 @@ def test_an_objective_sees_the_kl_of_dimensions_its_weight_and_the_progress():
         value, same = loss(model, x, noise, START, kl_weight=progress)
         torch.testing.assert_close(value, (progress * terms[1] - terms[0]).mean())
         torch.testing.assert_close(same, terms)
+
+
+def test_free_groups_are_the_elbo_where_each_group_costs_at_least_two_nats():
+    model = small_vae(network="levels", posterior="ladder")
+    x, noise = random_images(5), torch.randn(1, 5, model.architecture.latent_dim, dtype=double)
+    q = model.posterior(x)
+    z = q.draw(noise)
+    reconstruction, kl = model.elbo_terms(x, q, z)
+
+    def value(nats: float) -> Tensor:
+        """Of a posterior that has so many nats in its last group."""
+        of_dimensions = torch.zeros(1, 5, model.architecture.latent_dim, dtype=double)
+        of_dimensions[..., -1] = nats
+        prior = model.prior
+        prior.kl_of_dimensions = lambda q, z: of_dimensions
+        terms = Terms(model, x, q, z, reconstruction, kl, 1.0, START)
+        return reconstruction.mean() - free_groups(terms)
+
+    free = 2.0 * (len(model.groups) - 1)
+    assert [value(nats).item() for nats in (0, 1, 2, 7)] == pytest.approx(
+        [free + 2, free + 2, free + 2, free + 7]
+    )
+
+
+def test_free_groups_refuse_a_kl_without_a_closed_form():
+    model = small_vae(posterior="flow")
+    noise = torch.randn(1, 5, model.architecture.latent_dim, dtype=double)
+    with pytest.raises(Refusal, match="needs the KL of each dimension in closed form"):
+        loss(model, random_images(5), noise, START, objective=free_groups)

@@ -15,7 +15,6 @@ from torch.nn.functional import logsigmoid
 
 from vae.numerics.products import Rule
 
-
 Function = Callable[..., Tensor]
 
 

@@ -48,7 +48,8 @@ def start(device: torch.device, portable: bool) -> None:
             # This is torch.use_deterministic_algorithms(True) without loading torch's compiler,
             # which takes 3 s of a processor, as long as loading torch.
             torch.set_deterministic_debug_mode("error")
-            torch.backends.cudnn.allow_tf32 = False  # else convolutions round their inputs to 11 bits
+            # Convolutions would round what they multiply to 11 bits.
+            torch.backends.cudnn.allow_tf32 = False
             # With it, torch fills memory that is written next: 37 more calls in a step of the
             # defaults (counted on a processor), and each is a kernel for a GPU.
             torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
