@@ -93,10 +93,6 @@ def timed(its: list[dict]) -> dict:
     return next((result for result in its if result["alone"]), its[0])
 
 
-def on_gpu(its: list[dict]) -> bool:
-    return not its[0]["processor"][0].isdigit()  # of a processor it is the number of cores
-
-
 def in_words(values: list[float]) -> str:
     """A value such as −81.12; of several seeds, their mean and range."""
     mean = sum(values) / len(values)
@@ -118,8 +114,6 @@ def table(results: dict[str, list[dict]]) -> str:
             f"{'' if timed(its)['alone'] else '≤ '}{timed(its)[key] / 60:.1f} min"
             for key in ("training_seconds", "evaluation_seconds")
         ]
-        if on_gpu(its):
-            minutes[0] += f" ({first['processor']})"
         bound = in_words([test["log_likelihood"] for test in tests])
         cells = [
             f"`{name}`", first["test"]["binarization"], str(len(its)), *minutes,
@@ -134,26 +128,24 @@ def table(results: dict[str, list[dict]]) -> str:
 def draw(results: dict[str, list[dict]]) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     stochastic = [its for its in results.values() if its[0]["test"]["binarization"] == "stochastic"]
-    for its in stochastic:
-        of_seeds = [result["test"]["log_likelihood"] for result in its]
-        minutes = timed(its)["training_seconds"] / 60
-        color = "tab:orange" if on_gpu(its) else "tab:blue"
-        axes.plot([minutes] * len(its), of_seeds, ".", color=color)
-        axes.annotate(
-            f"{its[0]['preset']}{', ' + its[0]['processor'] if on_gpu(its) else ''}",
-            (minutes, sum(of_seeds) / len(its)),
-            (-8, 4),
-            textcoords="offset points",
-            ha="right",
-            bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
-            fontsize=8,
-        )
-    of_cores = [its for its in stochastic if not on_gpu(its)]
-    axes.plot(
-        [timed(its)["training_seconds"] / 60 for its in of_cores],
-        [sum(r["test"]["log_likelihood"] for r in its) / len(its) for its in of_cores],
-        color="tab:blue",
-    )
+    for processor in dict.fromkeys(timed(its)["processor"] for its in stochastic):
+        its_presets = [its for its in stochastic if timed(its)["processor"] == processor]
+        minutes = [timed(its)["training_seconds"] / 60 for its in its_presets]
+        bounds = [[result["test"]["log_likelihood"] for result in its] for its in its_presets]
+        means = [sum(values) / len(values) for values in bounds]
+        (line,) = axes.plot(minutes, means, label=processor)
+        for its, x, values, y in zip(its_presets, minutes, bounds, means, strict=True):
+            axes.plot([x] * len(values), values, ".", color=line.get_color())
+            axes.annotate(
+                its[0]["preset"],
+                (x, y),
+                (-8, 4 if line is axes.lines[0] else -14),
+                textcoords="offset points",
+                ha="right",
+                bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
+                fontsize=8,
+            )
+    axes.legend(loc="lower right", fontsize=8)
     for name, value in PUBLISHED.items():
         axes.axhline(value, color="grey", linewidth=0.8, linestyle="--")
         axes.text(
@@ -161,8 +153,7 @@ def draw(results: dict[str, list[dict]]) -> None:
             fontsize=8, color="grey",
         )  # fmt: skip
     axes.set(
-        xscale="log", xlim=(0.1, 4000),
-        xlabel="minutes of training: two cores (blue), one GPU (orange)",
+        xscale="log", xlim=(0.1, 4000), xlabel="minutes of training",
         ylabel="log p(x) ≥, nats per test image",
         title="MNIST, stochastic pixels: importance-weighted bound of each preset and seed",
     )  # fmt: skip

@@ -19,8 +19,8 @@ Function = Callable[..., Tensor]
 
 
 def unless_portable(torchs: Function) -> Callable[[Function], Function]:
-    """Has torch's function take the place of the decorated one where bits may differ. It is a
-    single kernel, where the portable ones are up to 8.
+    """Has torch's function take the place of the decorated one where bits may differ: one or two
+    operations, where the portable ones are 5 to 15.
     """
 
     def decorate(portable: Function) -> Function:

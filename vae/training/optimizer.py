@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 # Numbers that a block of a GPU's threads takes. The kernel itself gives each block up to 65,536, so
-# that the defaults' weights kept 16 of an H200's 132 processors busy: a step took 337 µs, now 305.
+# that the defaults' weights kept 16 of an H200's 132 processors busy, for 70 µs of a step's 337.
 PIECE = 16_384
 
 
