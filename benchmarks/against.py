@@ -6,6 +6,7 @@ the pairs.
 """
 
 import re
+import shutil
 import statistics
 import subprocess
 import sys
@@ -23,6 +24,12 @@ def stage(name: str, folder: Path) -> float:
     command = [sys.executable, "-m", f"stages.{name}"]
     subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - began
+
+
+def workspace(temporary: str) -> Path:
+    """A copy of this folder, which needs no Git, without what stages have made."""
+    unwanted = shutil.ignore_patterns(".*", "cache", "*.safetensors")
+    return Path(shutil.copytree(".", Path(temporary, "project"), ignore=unwanted))
 
 
 def set_training(folder: Path, batch_size: int, epochs: int) -> None:

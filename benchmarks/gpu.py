@@ -9,7 +9,6 @@ file with the GPU's name. Where there is no Git, `python -m benchmarks.gpu COMMI
 import hashlib
 import json
 import re
-import shutil
 import statistics
 import subprocess
 import sys
@@ -22,7 +21,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml import YAML
 
-from benchmarks.against import stage
+from benchmarks.against import stage, workspace
 from benchmarks.ours import changed, new_run, preset
 from pipeline.params import Params
 from pipeline.stage import start
@@ -107,8 +106,7 @@ def lines() -> Iterator[str]:
     versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
     yield f"{versions}, commit {commit()}, by `python -m benchmarks.gpu`.\n"
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary, "project")
-        shutil.copytree(".", folder, ignore=shutil.ignore_patterns(".*", "cache"))
+        folder = workspace(temporary)
         choose(folder, "original")
         stage("prepare", folder)
         images = load_images(folder / "data/train.safetensors")
