@@ -42,10 +42,10 @@ def training(epochs: int) -> None:
 def steps() -> None:
     """Prints a line for each size of a batch."""
     print("\na training step beside its matrix products and fused Adam alone, milliseconds")
-    for batch, portable in (32, True), (128, True), (320, True), (1024, False):
+    sizes = (32, "portable"), (128, "portable"), (320, "portable"), (1024, "native")
+    for batch, numerics in sizes:
         with a_process() as alone:
-            ours, least = alone.submit(step, batch, portable).result()
-        numerics = "portable" if portable else "native"
+            ours, least = alone.submit(step, batch, numerics).result()
         print(f"batch {batch:5} {numerics:9} {ours:7.2f} {least:7.2f}   {ours / least:5.2f}",
               flush=True)  # fmt: skip
 

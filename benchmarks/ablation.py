@@ -69,7 +69,7 @@ def seconds(runs: list[Run], train: Images) -> list[float]:
 
 def row(name: str, changes: list[str], epochs: int, seeds: int) -> str:
     """A row of the table. `changes` are written as for `dvc exp run -S`; `epochs` give the time."""
-    start("cpu", "train.device", portable=False)
+    start("cpu", "train.device", "native")
     params = preset(name, changes)
     train = load_images("data/train.safetensors")
     if train.binarization.split()[0] != params.prepare.binarization:

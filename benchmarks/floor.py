@@ -19,27 +19,14 @@ from vae.training.loop import train_epoch
 from vae.training.run import Run
 
 
-def alternate(first: Callable, second: Callable, rounds: int) -> tuple[float, float]:
-    """Median seconds of each function. They take turns."""
-    seconds = ([], [])
-    for _ in range(rounds):
-        for function, times in zip((first, second), seconds, strict=True):
-            began = time.perf_counter()
-            function()
-            times.append(time.perf_counter() - began)
-    return statistics.median(seconds[0]), statistics.median(seconds[1])
-
-
 def products_and_adam(run: Run, batch_size: int) -> Callable[[], None]:
     """A function that does only the matrix products of one step and fused Adam. Its inputs have the
     right shapes and exist beforehand.
     """
-    first, *others = (
-        module for module in run.model.modules() if isinstance(module, torch.nn.Linear)
-    )
+    layers = [its for its in run.model.modules() if isinstance(its, torch.nn.Linear)]
     inputs = {
         layer: [torch.randn(batch_size, features) for features in layer.weight.shape[::-1]]
-        for layer in (first, *others)
+        for layer in layers
     }
 
     @torch.no_grad()
@@ -49,19 +36,19 @@ def products_and_adam(run: Run, batch_size: int) -> Callable[[], None]:
         for layer, (x, y) in reversed(inputs.items()):
             layer.weight.grad = y.t() @ x
             layer.bias.grad = y.sum(0)
-            if layer is not first:
+            if layer is not layers[0]:
                 y @ layer.weight
         run.optimizer.step(1e-3)
 
     return step
 
 
-def step(batch_size: int, portable: bool) -> tuple[float, float]:
+def step(batch_size: int, numerics: str) -> tuple[float, float]:
     """Milliseconds of a training step with the defaults, and of its matrix products with Adam.
 
     To be called once in a process.
     """
-    start("cpu", "train.device", portable)
+    start("cpu", "train.device", numerics)
     train = load_images("data/train.safetensors")
     run = new_run(changed(load_params(), train={"batch_size": batch_size}), train)
     steps = 6_400 // batch_size
@@ -77,8 +64,13 @@ def step(batch_size: int, portable: bool) -> tuple[float, float]:
         for _ in range(steps):
             products()
 
-    ours, least = alternate(epoch, floor, rounds=21)
-    return 1e3 * ours / steps, 1e3 * least / steps
+    milliseconds = {epoch: [], floor: []}
+    for _ in range(21):  # they take turns
+        for function, times in milliseconds.items():
+            began = time.perf_counter()
+            function()
+            times.append(1e3 * (time.perf_counter() - began) / steps)
+    return statistics.median(milliseconds[epoch]), statistics.median(milliseconds[floor])
 
 
 def main() -> None:

@@ -74,16 +74,15 @@ def processor(device: str) -> str:
 
 def rows() -> dict[str, list[dict]]:
     """Each preset's results in the order of their seeds. Presets are sorted by pixels and time."""
-    results = [json.loads(path.read_text()) for path in sorted(FOLDER.glob("*.json"))]
-    its = {
-        name: sorted((r for r in results if r["preset"] == name), key=lambda result: result["seed"])
-        for name in {result["preset"] for result in results}
-    }
+    results = [json.loads(path.read_text()) for path in FOLDER.glob("*.json")]
+    presets: dict[str, list[dict]] = {}
+    for result in sorted(results, key=lambda result: result["seed"]):
+        presets.setdefault(result["preset"], []).append(result)
 
-    def order(name: str) -> tuple:
-        return its[name][0]["test"]["binarization"], timed(its[name])["training_seconds"]
+    def order(its: list[dict]) -> tuple:
+        return its[0]["test"]["binarization"], timed(its)["training_seconds"]
 
-    return {name: its[name] for name in sorted(its, key=order)}
+    return {its[0]["preset"]: its for its in sorted(presets.values(), key=order)}
 
 
 def timed(its: list[dict]) -> dict:

@@ -6,7 +6,6 @@ that was killed; it measures steps and stages. It prints Markdown, and writes it
 file with the GPU's name. Where there is no Git, `python -m benchmarks.gpu COMMIT` names the commit.
 """
 
-import hashlib
 import json
 import re
 import statistics
@@ -23,6 +22,7 @@ from ruamel.yaml import YAML
 
 from benchmarks.against import stage, workspace
 from benchmarks.ours import changed, new_run, preset
+from pipeline.begin import sha256
 from pipeline.params import Params
 from pipeline.stage import start
 from report.git import git
@@ -74,7 +74,7 @@ def step_times(params: Params, images: Images, steps: int) -> Iterator[tuple[str
 
 
 def digest(folder: Path) -> str:
-    return hashlib.sha256((folder / "models/vae.safetensors").read_bytes()).hexdigest()[:16]
+    return sha256(folder / "models/vae.safetensors")[:16]
 
 
 def choose(folder: Path, name: str, *changes: str) -> None:
@@ -93,10 +93,6 @@ def killed_and_resumed(folder: Path) -> str:
     return digest(folder)
 
 
-def commit() -> str:
-    return sys.argv[1] if len(sys.argv) > 1 else git("rev-parse", "--short", "HEAD")
-
-
 def table(*names: str) -> str:
     return f"| {' | '.join(names)} |\n{'| --- ' * len(names)}|"
 
@@ -104,7 +100,8 @@ def table(*names: str) -> str:
 def lines() -> Iterator[str]:
     yield f"# {torch.cuda.get_device_name()}\n"
     versions = f"torch {torch.__version__}, CUDA {torch.version.cuda}"
-    yield f"{versions}, commit {commit()}, by `python -m benchmarks.gpu`.\n"
+    commit = sys.argv[1] if len(sys.argv) > 1 else git("rev-parse", "--short", "HEAD")
+    yield f"{versions}, commit {commit}, by `python -m benchmarks.gpu`.\n"
     with tempfile.TemporaryDirectory() as temporary:
         folder = workspace(temporary)
         choose(folder, "original")
@@ -115,7 +112,7 @@ def lines() -> Iterator[str]:
         yield table("a step of", "images", "computed", "µs", "MiB")
         for name, steps in STEPS.items():
             params = changed(preset(name, DEVICES), train={"grids": 0})
-            start("cuda", "train.device", params.train.numerics == "portable")
+            start("cuda", "train.device", params.train.numerics)
             for how, micros, memory in step_times(params, images, steps):
                 size = params.train.batch_size
                 yield f"| `{name}` | {size} | {how} | {micros:,.0f} | {memory:,.0f} |"

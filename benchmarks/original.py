@@ -7,7 +7,6 @@ of the training images; the ELBO is always drawn with independent noise, with th
 """
 
 import argparse
-import sys
 
 import torch
 import torch.nn.functional as F
@@ -66,8 +65,7 @@ def main() -> None:
     print(f"  of which the missing −1 is {5 * 6} an image")
     print(f"  KL {kl:.2f} nats, mean |std| {std:.3f}")
     cross_entropy, kl, _ = measure(model, images, shared_noise=False).tolist()
-    print(f"  ELBO                 {-(cross_entropy + kl):9.1f}")
-    sys.stdout.flush()
+    print(f"  ELBO                 {-(cross_entropy + kl):9.1f}", flush=True)
 
     for kl_weight in (5, 1):
         for kind, words in (OriginalVAE, "signed tanh std"), (UsualVAE, "std in (0, 1)"):
@@ -76,8 +74,7 @@ def main() -> None:
             train(model, images, epochs, kl_weight, shared_noise=False)
             cross_entropy, kl, _ = measure(model, images, shared_noise=False).tolist()
             print(f"independent noise, {words:15}, KL weight {kl_weight}: "
-                  f"ELBO {-(cross_entropy + kl):8.1f}")  # fmt: skip
-            sys.stdout.flush()
+                  f"ELBO {-(cross_entropy + kl):8.1f}", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":

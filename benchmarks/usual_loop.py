@@ -36,32 +36,25 @@ class UsualVAE(nn.Module):
         return self.decoder(z), mean, std
 
 
-class UsualLoop:
-    def __init__(self, model: UsualVAE, images: Tensor, kl_weight: float):
-        """images [N, 784] uint8 in {0, 1}."""
-        self.loader = DataLoader(TensorDataset(images.float()), 32, shuffle=True)
-        self.model = model
-        self.optimizer = torch.optim.Adam(self.model.parameters(), lr=1e-3)
-        self.bce = nn.BCELoss(reduction="sum")
-        self.kl_weight = kl_weight
-
-    def epoch(self) -> float:
-        """One pass over the images; returns their mean ELBO in nats."""
-        total = 0.0
-        for (x,) in self.loader:
-            decoded, mean, std = self.model(x)
-            reconstruction = -self.bce(decoded, x)
-            kl = 0.5 * (mean**2 + std**2 - torch.log(std**2) - 1).sum()
-            loss = (self.kl_weight * kl - reconstruction) / len(x)
-            self.optimizer.zero_grad()
-            loss.backward()
-            self.optimizer.step()
-            total += (reconstruction - kl).item()
-        return total / len(self.loader.dataset)
-
-
 def usual_epochs() -> Callable[[], float]:
     """A function that trains one more epoch, and returns its mean training ELBO in nats."""
     torch.manual_seed(0)
     images = load_images("data/train.safetensors").pixels.flatten(1)
-    return UsualLoop(UsualVAE(), images, kl_weight=5.0).epoch
+    model, bce = UsualVAE(), nn.BCELoss(reduction="sum")
+    loader = DataLoader(TensorDataset(images.float()), 32, shuffle=True)
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-3)
+
+    def epoch() -> float:
+        total = 0.0
+        for (x,) in loader:
+            decoded, mean, std = model(x)
+            reconstruction = -bce(decoded, x)
+            kl = 0.5 * (mean**2 + std**2 - torch.log(std**2) - 1).sum()
+            loss = (5 * kl - reconstruction) / len(x)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += (reconstruction - kl).item()
+        return total / len(images)
+
+    return epoch

@@ -1,8 +1,4 @@
-"""Where the files of a data set come from, and proof that they are what they say.
-
-Sources are asked in turn: the user's cache, then those that the data set names. Whatever the
-source, a file is used only if it has the digest that the data set gives.
-"""
+"""Where the files of a data set come from, and proof that they are what they say."""
 
 import gzip
 import hashlib
@@ -25,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 from vae.files import write_atomically
 
 STALL_SECONDS = 15  # a server that sends nothing for so long is given up
@@ -36,10 +32,7 @@ Source = Callable[[str], bytes]  # from a file's name to its content; raises Sou
 
 
 class SourceError(Exception):
-    """Why a source gave nothing, in one line."""
-
-    def __init__(self, reason: str):
-        super().__init__(" ".join(reason.split()))
+    """Why a source gave nothing."""
 
 
 class FileError(SourceError):
@@ -65,7 +58,7 @@ def find(
                 if label != "cache":
                     _keep(title, cache / name, files[name])
         except SourceError as reason:
-            print(f"{title} from {label}: {reason}", file=sys.stderr)
+            print(f"{title} from {label}: {in_short(reason)}", file=sys.stderr)
         if len(files) == len(digests):
             print(f"{title} from {label}, {_kind(digests[name])} verified")
             return [files[name] for name in digests]

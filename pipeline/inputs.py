@@ -7,7 +7,7 @@ would record the new ones for outputs that were made from the old ones.
 from pathlib import Path
 
 from pipeline.begin import CODE, LOADED, sha256
-from pipeline.reading import load_yaml
+from pipeline.reading import flat, load_yaml
 from vae.errors import UserError
 
 
@@ -27,11 +27,7 @@ class Inputs:
             return {}
         stage = load_yaml("dvc.yaml")["stages"][self.stage]
         params = load_yaml("params.yaml")
-        found: dict[str, object] = {}
-        for section in stage["params"]:
-            its = params.get(section)
-            values = its.items() if isinstance(its, dict) else [("", its)]
-            found |= {f"{section}.{name}".rstrip("."): value for name, value in values}
+        found = flat({section: params.get(section) for section in stage["params"]})
         named = {f"${{{name}}}": str(value) for name, value in found.items()}  # in dvc.yaml
         for dependency in (Path(named.get(name, name)) for name in stage["deps"]):
             # As in .dvcignore: an editor's or a system's file in a folder of code is none of it.

@@ -1,7 +1,6 @@
 """The hyperparameters of `params.yaml`, typed and checked before any work is done."""
 
 import re
-from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
 from pkgutil import resolve_name
@@ -53,15 +52,6 @@ def _url(url: str) -> str:
     return url.rstrip("/")
 
 
-def _one_of(table: Iterable[str]) -> Callable[[str], str]:
-    def check(name: str) -> str:
-        if name not in table:
-            raise ValueError(f"should be {' or '.join(map(repr, table))}")
-        return name
-
-    return check
-
-
 Int = Annotated[int, BeforeValidator(_not_bool)]
 Float = Annotated[float, BeforeValidator(_not_bool), AfterValidator(lambda x: x + 0.0)]  # no -0.0
 # Upper bounds are beyond what a machine can serve, and below where libraries fail in odd ways.
@@ -77,7 +67,7 @@ class Section(BaseModel):
 
 
 class Prepare(Section):
-    dataset: Annotated[str, AfterValidator(_one_of(DATASETS))]
+    dataset: Literal[*DATASETS]  # type: ignore[valid-type]
     folder: Annotated[str, Field(min_length=1)]
     image_size: Annotated[Int, Field(ge=1, le=1024)]
     channels: Literal[1, 3]
@@ -90,11 +80,11 @@ class Prepare(Section):
 
 
 class ModelParts(Section):
-    network: Annotated[str, AfterValidator(_one_of(NETWORKS))]
+    network: Literal[*NETWORKS]  # type: ignore[valid-type]
     latent_dim: Count
-    likelihood: Annotated[str, AfterValidator(_one_of(LIKELIHOODS))]
-    posterior: Annotated[str, AfterValidator(_one_of(POSTERIORS))]
-    prior: Annotated[str, AfterValidator(_one_of(PRIORS))]
+    likelihood: Literal[*LIKELIHOODS]  # type: ignore[valid-type]
+    posterior: Literal[*POSTERIORS]  # type: ignore[valid-type]
+    prior: Literal[*PRIORS]  # type: ignore[valid-type]
     conditional: bool
 
     def settings_of(self, network: str) -> dict[str, Any]:
@@ -131,57 +121,53 @@ def _with_networks_settings() -> type[ModelParts]:
 Model: Any = _with_networks_settings()
 
 
-def check_precision(section: "Train | Evaluate", name: str) -> None:
-    if section.precision == "bfloat16" and section.numerics == "portable":
-        raise ValueError(
-            f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
-            f"from processor to processor; set {name}.numerics to native"
-        )
-
-
-class Train(Section):
+class Computing(Section):
     device: Device
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
+
+    @model_validator(mode="after")
+    def _precision_fits(self) -> Self:
+        if self.precision == "bfloat16" and self.numerics == "portable":
+            name = type(self).__name__.lower()
+            raise ValueError(
+                f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
+                f"from processor to processor; set {name}.numerics to native"
+            )
+        return self
+
+
+class Train(Computing):
     seed: Seed
     decoder_bias: Literal["random", "log_odds"]
     epochs: Count
     batch_size: Count
     shards: Annotated[Int, Field(ge=1, le=1024)]
     learning_rate: Annotated[Float, Field(gt=0, le=1000)]
-    schedule: Annotated[str, AfterValidator(_one_of(SCHEDULES))]
+    schedule: Literal[*SCHEDULES]  # type: ignore[valid-type]
     weight_decay: Annotated[Float, Field(ge=0, le=1000)]
-    objective: Annotated[str, AfterValidator(_one_of(OBJECTIVES))]
+    objective: Literal[*OBJECTIVES]  # type: ignore[valid-type]
     importance_samples: Count
     gradient: Literal["reparameterized", "stl", "dreg"]
     kl_weight: Annotated[Float, Field(ge=0, le=10**6)]
     keep: Literal["last", "best"]
     grids: Annotated[Int, Field(ge=0, le=1000)]
-    numerics: Literal["portable", "native"]
-    precision: Literal["float32", "bfloat16"]
 
     def settings(self) -> Settings:
         """What the library takes of these."""
-        return Settings.of(self.model_dump())
+        return Settings(**self.model_dump(exclude={"device", "numerics"}))
 
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         self.settings()
-        check_precision(self, "train")
         return self
 
 
-class Evaluate(Section):
-    device: Device
-    numerics: Literal["portable", "native"]
-    precision: Literal["float32", "bfloat16"]
+class Evaluate(Computing):
     elbo_samples: Count
     importance_samples: Count
     proposal_steps: Annotated[Int, Field(ge=0, le=10**6)]
     seed: Seed
-
-    @model_validator(mode="after")
-    def _combinations(self) -> Self:
-        check_precision(self, "evaluate")
-        return self
 
 
 class Sample(Section):

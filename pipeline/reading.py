@@ -40,6 +40,16 @@ def _parsed(text: str) -> Any:
     return YAML(typ="safe").load(io.StringIO(text))
 
 
+def flat(params: dict[str, Any]) -> dict[str, object]:
+    """Values by section.name, as which dvc.lock may also have them."""
+    result: dict[str, object] = {}
+    for section, values in params.items():
+        inside = values if isinstance(values, dict) else {}
+        its = {f"{section}.{name}": value for name, value in inside.items()}
+        result |= its or {section: values}
+    return result
+
+
 def validated(model: type[Model], content: object, source: str) -> Model:
     """Raises Refusal with a line for each of the first two bad entries: where it is from, its full
     name, its value, what is allowed.

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, TextIO
 
 import torch
 
+import vae.numerics
 from pipeline.begin import ROOT
 from pipeline.inputs import Inputs
 from pipeline.params import load_params
-from vae import numerics
 from vae.errors import Refusal, UserError
 
 if TYPE_CHECKING:
@@ -150,12 +150,11 @@ def run_stage(name: str, main: Callable[[Inputs], None], launched: bool = False)
 
 
 def start(
-    device: str, parameter: str, portable: bool = True, precision: str = "float32"
+    device: str, parameter: str, numerics: str = "portable", precision: str = "float32"
 ) -> torch.device:
     """Makes ready for computing, before anything is computed, and returns the device to use.
 
     `device` is cpu, cuda, cuda:N, mps or auto, the value of `parameter` (for the message).
-    `portable`: the same bits on every processor and with any number of threads, at some cost.
     Raises Refusal if this machine lacks the device.
     """
     present = ["cpu"]
@@ -178,7 +177,7 @@ def start(
             f"about 13 times as long as with {name} = float32",  # stochastic-30, two AMD cores
             file=sys.stderr,
         )
-    numerics.start(torch.device(device), portable)
+    vae.numerics.start(torch.device(device), numerics == "portable")
     return torch.device(device)
 
 

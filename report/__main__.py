@@ -6,6 +6,7 @@ from pathlib import Path
 from pkgutil import resolve_name
 
 from pipeline.params import load_params
+from pipeline.reading import flat
 from pipeline.stage import run
 from report import charts
 from report.experiments import commit, comparable, compared, differences
@@ -18,7 +19,6 @@ from vae.errors import UserError
 from vae.files import write_atomically
 from vae.images import load_images
 from vae.model import NETWORKS
-from vae.model.architecture import Architecture
 from vae.model.vae import VAE
 
 PAGE = Path("report.html")
@@ -26,11 +26,7 @@ PAGE = Path("report.html")
 
 def main() -> None:
     params = load_params()
-    parameters = {
-        f"{section}.{name}": value
-        for section, values in params.model_dump().items()
-        for name, value in values.items()
-    }
+    parameters = flat(params.model_dump())
     metrics, (pictures, epochs) = load_metrics(), load_pictures()
     training, splits, bounds, units = map(load_table, ("training", "splits", "bounds", "units"))
     model = VAE.load("models/vae.safetensors")
@@ -55,13 +51,11 @@ def main() -> None:
         "units": charts.groups(kl, model.groups) if grouped else charts.units(units),
         "comparison": charts.comparison(comparable(experiments or [])),
     }
+    its = model.architecture
     page = render(
-        architecture=model.architecture,
-        settings=settings(model.architecture),
+        model=model,
+        settings=asdict(resolve_name(NETWORKS[its.network])(**its.settings)),  # and the defaults
         grouped=grouped,
-        levels=model.likelihood.levels,
-        dataset=model.dataset,
-        binarization=model.binarization,
         commit=commit(),
         mixture=mixture(),
         metrics=metrics,
@@ -84,12 +78,6 @@ def _foreign(path: str) -> UserError:
     return UserError(
         f"{path} is not of the model in models/vae.safetensors.\nMake both again: dvc repro"
     )
-
-
-def settings(architecture: Architecture) -> dict[str, object]:
-    """All settings of the network, by name, also those that are its defaults."""
-    network = resolve_name(NETWORKS[architecture.network])(**architecture.settings)
-    return asdict(network)
 
 
 if __name__ == "__main__":

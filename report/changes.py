@@ -39,10 +39,7 @@ def main() -> None:
 
 
 def _arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        prog="python -m report.changes",
-        description="What the workspace changes since BASE, as Markdown for a pull request.",
-    )
+    parser = argparse.ArgumentParser(prog="python -m report.changes", description=__doc__)
     parser.add_argument("base", metavar="BASE", help="the commit to compare with")
     parser.add_argument(
         "--images", metavar="URL", type=_url,

@@ -81,18 +81,13 @@ def comparison(experiments: Sequence[Experiment]) -> go.Figure:
     lines = [("test ELBO", "elbo", rows), ("bound", "log_likelihood", rows)]
     figure = _dots([html.escape(name) for name in names], lines)
     values = [row[metric] for row in rows for metric in ("elbo", "log_likelihood")]
-    if values and min(values) < (least := lowest(values)):
+    if values:
+        # Four times as far below the best as the median: no absurd value presses others together.
         best = max(values)
-        figure.update_xaxes(range=[least, best + 0.05 * (best - least)])
+        least = best - 4 * max(best - statistics.median(values), 1.0)
+        if min(values) < least:
+            figure.update_xaxes(range=[least, best + 0.05 * (best - least)])
     return figure
-
-
-def lowest(values: Sequence[float]) -> float:
-    """Where an axis may begin: four times as far below the best value as the median is. So one
-    absurd value does not press the others together.
-    """
-    best = max(values)
-    return best - 4 * max(best - statistics.median(values), 1.0)
 
 
 def _dots(names: Sequence[str], lines: Sequence[tuple[str, str, Rows]]) -> go.Figure:

@@ -1,11 +1,4 @@
-"""How metrics differ between two commits, and which differences their errors cannot explain.
-
-A difference is beyond the errors if it exceeds 2·√(a² + b²), where a and b are the standard errors
-before and now. The rule is meant for independent means. These are not independent: both models are
-measured on the same test images, and an image that is hard for one is hard for the other. The true
-error of the difference is therefore smaller, and the rule misses differences rather than inventing
-them.
-"""
+"""How metrics differ between two commits, and which differences their errors cannot explain."""
 
 import math
 from pathlib import Path

@@ -104,12 +104,8 @@ def _adds_alike(node: fx.Node, shapes: list[torch.Size]) -> bool:
 
 
 def _is_plain(module: nn.Conv2d | nn.ConvTranspose2d) -> bool:
-    return (
-        module.groups == 1
-        and module.dilation == (1, 1)
-        and module.padding_mode == "zeros"
-        and not isinstance(module.padding, str)
-    )
+    chosen = module.groups, module.dilation, module.padding_mode
+    return chosen == (1, (1, 1), "zeros") and not isinstance(module.padding, str)
 
 
 def _convolution(

@@ -5,7 +5,7 @@ import json
 from operator import itemgetter
 from pathlib import Path
 
-from pipeline.reading import load_yaml
+from pipeline.reading import flat, load_yaml
 from report.markdown import code
 from vae.errors import UserError
 
@@ -40,10 +40,10 @@ def mixture() -> str | None:
 
 def _parameters(stages: list[dict]) -> set[str]:
     """Those that differ from what a stage ran with."""
-    here, differ = _flat(load_yaml("params.yaml")), set()
+    here, differ = flat(load_yaml("params.yaml")), set()
     for stage in stages:
         sections = stage.get("params", {}).get("params.yaml", {})
-        then = _flat(sections)
+        then = flat(sections)
         known = then.keys() | {name for name in here if name.partition(".")[0] in sections}
         differ |= {name for name in known if then.get(name) != here.get(name)}
     return differ
@@ -58,15 +58,6 @@ def _outputs(stages: list[dict]) -> list[str]:
                 recorded[entry["path"]].add(entry.get("md5"))
     paths = [path for path in recorded if Path(path).exists()]
     return [path for path in paths if recorded[path] != {_md5(Path(path))}]
-
-
-def _flat(params: dict) -> dict[str, object]:
-    """Values by section.name, as which dvc.lock may also have them."""
-    flat = {}
-    for section, values in params.items():
-        inside = values if isinstance(values, dict) else {}
-        flat |= {f"{section}.{name}": value for name, value in inside.items()} or {section: values}
-    return flat
 
 
 def _md5(path: Path) -> str:

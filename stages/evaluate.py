@@ -15,8 +15,8 @@ from pipeline.pictures import save_grid, save_latent_map
 from pipeline.stage import run_stage, start
 from vae.errors import UserError
 from vae.evaluation.bounds import (
+    ACTIVE_VARIANCE,
     Evaluation,
-    active_units,
     evaluate,
     in_numbers,
     kl_of_groups,
@@ -37,8 +37,7 @@ TRAVERSED, REACH = 8, 2.0  # dimensions shown, and how far, in standard deviatio
 
 def main(inputs: Inputs) -> None:
     params = load_params().evaluate
-    portable = params.numerics == "portable"
-    device = start(params.device, "evaluate.device", portable, params.precision)
+    device = start(params.device, "evaluate.device", params.numerics, params.precision)
     splits = {name: load_images(f"data/{name}.safetensors") for name in SPLITS}
     model = VAE.load("models/vae.safetensors", device)
     model.precision = getattr(torch, params.precision)
@@ -78,12 +77,13 @@ def main(inputs: Inputs) -> None:
     ]
     write_csv("plots/splits.csv", rows)
 
+    of_units = units(result.kl_of_dimensions, result.posterior.mean)
     numbers, pixels = in_numbers(result, result.bounds[-1]), model.architecture.pixels
     metrics: dict[str, Any] = numbers | {
         "log_likelihood_spread": result.spread(result.bounds[-1]),
         "effective_samples": round(result.effective_samples.median().item(), 1),
         "bits_per_dimension": round(-numbers["log_likelihood"] / (pixels * math.log(2)), 4),
-        "active_units": active_units(result.posterior.mean),
+        "active_units": sum(unit["variance_of_mean"] > ACTIVE_VARIANCE for unit in of_units),
         "dataset": model.dataset,
         "binarization": model.binarization,
     }
@@ -96,7 +96,6 @@ def main(inputs: Inputs) -> None:
         spread = result.spread(bound)
         rows.append({"k": bound.k, "bound": value, "stderr": stderr, "spread": spread})
     write_csv("plots/bounds.csv", rows)
-    of_units = units(result.kl_of_dimensions, result.posterior.mean)
     write_csv("plots/units.csv", of_units)
     kl = [unit["kl"] for unit in of_units]
     save_pictures(model, result, test, metrics)

@@ -4,13 +4,15 @@ Writes models/vae.safetensors and metrics/train.json. During training it adds a 
 plots/training.csv each epoch, and pictures of digits to plots/epochs/.
 """
 
+import hashlib
+import json
 import os
 import time
 from pathlib import Path
 
 import torch
 
-from pipeline.begin import LOADED, ROOT
+from pipeline.begin import LOADED, ROOT, sha256
 from pipeline.inputs import Inputs
 from pipeline.params import Params, load_params
 from pipeline.stage import run_stage, start
@@ -19,7 +21,7 @@ from vae.errors import Refusal, UserError
 from vae.files import write_csv, write_json
 from vae.images import load_images
 from vae.numerics import settle
-from vae.training.checkpoint import Checkpoint, fingerprint
+from vae.training.checkpoint import Checkpoint
 from vae.training.loop import final_metrics, fit
 from vae.training.run import Run
 from vae.training.shards import Processes, is_launched, launch, together
@@ -42,9 +44,7 @@ def tidy(run: Run) -> None:
 
 
 def checkpoint_path(params: Params, device: torch.device) -> Path:
-    """Its name is a digest of all that decides the result.
-
-    In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names the
+    """In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names the
     repository that outlives it.
     """
     chosen = {
@@ -52,10 +52,11 @@ def checkpoint_path(params: Params, device: torch.device) -> Path:
         "train": params.train.model_dump(),
         "device": device.type,
         "torch": torch.__version__,
+        "data": [sha256(path) for path in DATA],
         "code": {str(path.relative_to(ROOT)): sha256 for path, sha256 in LOADED.items()},
     }
-    name = fingerprint(chosen, DATA)
-    return Path(os.environ.get("DVC_ROOT", "."), ".checkpoints", f"{name}.safetensors")
+    name = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
+    return Path(os.environ.get("DVC_ROOT", "."), ".checkpoints", f"{name[:32]}.safetensors")
 
 
 def main(inputs: Inputs) -> None:
@@ -70,8 +71,7 @@ def main(inputs: Inputs) -> None:
 
 def train(params: Params, processes: Processes, device_name: str, inputs: Inputs) -> None:
     epochs = params.train.epochs
-    portable = params.train.numerics == "portable"
-    device = start(device_name, "train.device", portable, params.train.precision)
+    device = start(device_name, "train.device", params.train.numerics, params.train.precision)
     images = load_images(DATA[0]).to(device)
     validation = load_images(DATA[1]).to(device)
     if validation.kind != images.kind:

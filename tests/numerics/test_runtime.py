@@ -86,5 +86,5 @@ def test_a_processor_with_other_arithmetic_is_reported_before_any_work(stages):
 def test_a_processor_that_imitates_bfloat16_is_reported(monkeypatch, capsys, has):
     monkeypatch.setattr("pipeline.stage._has_bfloat16", lambda: has)
     monkeypatch.setattr("vae.numerics.start", lambda *_: None)
-    start("cpu", "train.device", portable=False, precision="bfloat16")
+    start("cpu", "train.device", numerics="native", precision="bfloat16")
     assert capsys.readouterr().err.count("train.precision = bfloat16:") == (not has)

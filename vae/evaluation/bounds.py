@@ -15,7 +15,7 @@ from vae.model.densities import Density, Gaussian, gaussian_kl
 from vae.model.vae import VAE
 from vae.numerics import exp, log_add_exp, mean, mean_and_stderr
 
-ACTIVE_VARIANCE = 0.01
+ACTIVE_VARIANCE = 0.01  # of a latent dimension in use (Burda et al. 2016, section 5.2)
 WITHOUT_DOUBLES = "mps"  # Apple's GPUs have no double precision
 REPORTED = 1, 10, 100, 1000  # the k of the bounds, besides evaluate.importance_samples
 
@@ -190,13 +190,6 @@ def variance_over_images(means: Tensor) -> Tensor:
     """[N, latent] → [latent]."""
     means = means.double()
     return (means - means.mean(0)).square().mean(0)
-
-
-def active_units(means: Tensor) -> int:
-    """How many latent dimensions have a posterior mean with a variance over images above 0.01
-    (Burda et al. 2016, section 5.2). means [N, latent].
-    """
-    return int((variance_over_images(means) > ACTIVE_VARIANCE).sum())
 
 
 def in_numbers(result: Evaluation, bound: Bound) -> dict[str, float]:

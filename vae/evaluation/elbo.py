@@ -9,10 +9,8 @@ from vae.numerics import mean
 
 
 @torch.no_grad()
-def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Tensor]:
-    """pixels: levels, uint8 [N, C, H, W]; noise [N, latent] → reconstruction [N] and KL [N] in
-    nats.
-    """
+def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> Tensor:
+    """pixels: levels, uint8 [N, C, H, W]; noise [N, latent] → reconstruction and KL, [2, N]."""
     model.eval()
     terms = []
     of_pixels, of_noise = (blocks(its, model.numbers) for its in (pixels, noise))
@@ -20,8 +18,7 @@ def elbo_at_rest(model: VAE, pixels: Tensor, noise: Tensor) -> tuple[Tensor, Ten
         x = model.scaled(block)
         q = model.posterior(x)
         terms.append(torch.stack(model.elbo_terms(x, q, q.draw(eps))))
-    reconstruction, kl = torch.cat(terms, dim=1)
-    return reconstruction, kl
+    return torch.cat(terms, dim=1)
 
 
 def summarize(reconstruction: Tensor, kl: Tensor) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Densities of latents, in nats. All leave out −½ log 2π for each dimension."""
+"""Densities of latents, in nats. All, and priors, leave out −½ log 2π for each dimension."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

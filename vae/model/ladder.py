@@ -24,10 +24,6 @@ class LadderPosterior(Posterior):
     def outputs(latent_dim: int) -> int:
         return CONTEXT * latent_dim
 
-    def __init__(self, latent_dim: int):
-        super().__init__(latent_dim)
-        self.latent_dim = latent_dim
-
     def follow(self, decoder: nn.Module, run: Apply) -> None:
         if not isinstance(decoder, TopDown):
             raise ValueError("model.posterior = 'ladder' needs model.network = 'levels'")

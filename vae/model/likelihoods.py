@@ -95,12 +95,10 @@ class Logistic(Likelihood):
         width = 2 * self.HALF * precisions
         # σ(u) − σ(l) = σ(u) σ(−l) (1 − e^−w) for u = l + w, and 1 − e^−w = w·(1 − e^−w)/w.
         log_width = math.log(2 * self.HALF) - log_scales + (-(-width).expm1() / width - 1).log1p()
-        above, below = log_sigmoid(-lower), log_sigmoid(upper)
-        log_mass = torch.where(x > self.HALF, above, 0.0) + torch.where(
-            x < 1 - self.HALF, below, 0.0
-        )
-        is_inside = (x > self.HALF) & (x < 1 - self.HALF)
-        log_mass = log_mass + torch.where(is_inside, log_width, 0.0)
+        has_below, has_above = x > self.HALF, x < 1 - self.HALF
+        log_mass = torch.where(has_below, log_sigmoid(-lower), 0.0)
+        log_mass = log_mass + torch.where(has_above, log_sigmoid(upper), 0.0)
+        log_mass = log_mass + torch.where(has_below & has_above, log_width, 0.0)
         of_pixels = log_sum_exp(weights + log_mass, 0) - log_sum_exp(weights, 0)
         return of_pixels.flatten(-3).sum(-1)
 
@@ -132,10 +130,8 @@ class Logistic(Likelihood):
     def bias(self, images: Images) -> Tensor:
         """A component's weight is the share of the images with the pixel in its part of [0, 1]."""
         part = images.pixels.to(torch.int64) * self.components // 256
-        total = len(images.pixels)
-        counts = [(part == component).sum(0) for component in range(self.components)]
-        logits = [_log_frequencies(count, torch.full_like(count, total), 1) for count in counts]
-        weights = torch.cat(logits)
+        counts = torch.cat([(part == component).sum(0) for component in range(self.components)])
+        weights = _log_frequencies(counts, torch.full_like(counts, len(images.pixels)), 1)
         return torch.cat([weights, torch.zeros(2 * len(weights), *weights.shape[1:])])
 
 

@@ -1,4 +1,5 @@
-"""What training maximizes. Each objective is a function of `Terms`, in nats; higher is better.
+"""What training maximizes. Each objective is a function of `Terms` to nats for each image, [N], or
+for all; higher is better.
 
 The evidence lower bound and the importance-weighted bound are one: `bound` of one draw and of
 several. Training takes the gradient by `loss(...).backward()`. Evaluation measures the same terms,
@@ -34,13 +35,8 @@ class Terms:
 
     @property
     def kl_of_dimensions(self) -> Tensor | None:
-        """[N, latent] or, of a ladder, [K, N, latent]; None if the prior and the posterior have no
-        closed form of it.
-        """
+        """[..., N, latent], or None, as the prior gives it."""
         return self.model.prior.kl_of_dimensions(self.q, self.z)
-
-
-Objective = Callable[[Terms], Tensor]  # → a value for each image, [N], or one for all
 
 
 def bound(t: Terms) -> Tensor:
@@ -73,7 +69,7 @@ def loss(
     x: Tensor,
     noise: Tensor,
     progress: Tensor,
-    objective: Objective = bound,
+    objective: Callable[[Terms], Tensor] = bound,
     kl_weight: float = 1.0,
     gradient: str = "reparameterized",
 ) -> tuple[Tensor, Tensor]:

@@ -29,6 +29,7 @@ class Posterior(ABC, nn.Module):
 
     def __init__(self, latent_dim: int):
         super().__init__()
+        self.latent_dim = latent_dim
 
     @staticmethod
     def outputs(latent_dim: int) -> int:
@@ -75,7 +76,6 @@ class FlowPosterior(Posterior):
     def __init__(self, latent_dim: int):
         super().__init__(latent_dim)
         self.gaussian = GaussianPosterior(latent_dim)
-        self.latent_dim = latent_dim
         self.flow = Flow(Coupling(latent_dim, self.UNITS) for _ in range(self.LAYERS))
 
     @staticmethod

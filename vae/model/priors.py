@@ -1,7 +1,4 @@
-"""Priors p(z): the standard Gaussian, and a mixture that is learned with the model.
-
-Like the posteriors, they leave out −½ log 2π for each dimension, which cancels in the KL.
-"""
+"""Priors p(z): the standard Gaussian, and a mixture that is learned with the model."""
 
 from abc import ABC, abstractmethod
 

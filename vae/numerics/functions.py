@@ -2,12 +2,11 @@
 
 They then use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima
 over the first or the last dimension. torch's own exp, log, sqrt, sigmoid, softplus, softmax and
-logsumexp have other bits for each instruction set (tests/test_bits.py).
+logsumexp have other bits for each instruction set (tests/test_bits.py). Where bits may differ,
+torch's take their place: one or two operations, where the portable ones are 5 to 15.
 """
 
 import math
-from collections.abc import Callable
-from functools import wraps
 
 import torch
 from torch import Tensor
@@ -15,27 +14,13 @@ from torch.nn.functional import logsigmoid
 
 from vae.numerics.products import Rule
 
-Function = Callable[..., Tensor]
+log_sigmoid = logsigmoid  # finite for every finite x
 
 
-def unless_portable(torchs: Function) -> Callable[[Function], Function]:
-    """Has torch's function take the place of the decorated one where bits may differ: one or two
-    operations, where the portable ones are 5 to 15.
-    """
-
-    def decorate(portable: Function) -> Function:
-        @wraps(portable)
-        def either(*arguments: Tensor) -> Tensor:
-            return (portable if Rule.portable else torchs)(*arguments)
-
-        return either
-
-    return decorate
-
-
-@unless_portable(torch.exp)
 def exp(x: Tensor) -> Tensor:
     """e^x, as accurate as torch.exp."""
+    if not Rule.portable:
+        return x.exp()
     # Where x > 0 the second is not taken. It is kept finite: at infinity the gradient would be NaN.
     return torch.where(x > 0, x.expm1() + 1, ((-x).clamp(min=-1).expm1() + 1).reciprocal())
 
@@ -46,15 +31,11 @@ def log(x: Tensor) -> Tensor:
     return (mantissa - 1).log1p() + exponent.to(x.dtype) * math.log(2)
 
 
-@unless_portable(lambda x: torch.sigmoid(x.clamp(min=-80)))
 def sigmoid(x: Tensor) -> Tensor:
     """σ(x) = 1/(1 + e^−x), positive for every x, with a finite gradient."""
+    if not Rule.portable:
+        return x.clamp(min=-80).sigmoid()
     return ((-x).clamp(max=80).expm1() + 2).reciprocal()
-
-
-def log_sigmoid(x: Tensor) -> Tensor:
-    """log σ(x), finite for every finite x."""
-    return logsigmoid(x)
 
 
 def softplus(x: Tensor) -> Tensor:
@@ -62,9 +43,10 @@ def softplus(x: Tensor) -> Tensor:
     return -logsigmoid(-x)
 
 
-@unless_portable(torch.logaddexp)
 def log_add_exp(a: Tensor, b: Tensor) -> Tensor:
     """log(e^a + e^b), for adding up weights whose logarithms are known. Not for two −inf."""
+    if not Rule.portable:
+        return torch.logaddexp(a, b)
     return torch.maximum(a, b) + exp(-(a - b).abs()).log1p()
 
 

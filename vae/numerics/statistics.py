@@ -1,7 +1,4 @@
-"""Means over images whose bits do not depend on the order of summation.
-
-The sums are exact, so that the results depend neither on threads nor on the vector width.
-"""
+"""Means over images by exact sums, whose bits depend neither on threads nor on vector widths."""
 
 import math
 

@@ -3,10 +3,8 @@
 A checkpoint's name is a digest of everything that decides the result. Reading it runs no code.
 """
 
-import hashlib
 import json
 import sys
-from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from torch import Tensor
@@ -15,14 +13,6 @@ from vae.errors import UserError
 from vae.files import digest, load_tensors, save_tensors
 
 Row = dict[str, float]  # a row of training.csv: the value of each column
-
-
-def fingerprint(chosen: Mapping[str, object], files: Iterable[str | Path]) -> str:
-    """A digest of what was chosen, by name, and of the content of `files`."""
-    result = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode())
-    for path in files:
-        result.update(hashlib.sha256(Path(path).read_bytes()).digest())
-    return result.hexdigest()[:32]
 
 
 class Checkpoint:
@@ -49,14 +39,13 @@ class Checkpoint:
             tensors, metadata = load_tensors(self.path)
             if metadata["sha256"] != digest(tensors, metadata["rows"]):
                 raise ValueError(f"{self.path} is not what was written")
+            rows = json.loads(metadata["rows"])
         except (UserError, OSError, KeyError, ValueError) as error:
             reason = str(error).splitlines()[0]
             print(f"checkpoint ignored, training starts anew: {reason}", file=sys.stderr)
             return None
         # Copies: Windows does not replace a file that is mapped into memory.
-        return {name: tensor.clone() for name, tensor in tensors.items()}, json.loads(
-            metadata["rows"]
-        )
+        return {name: tensor.clone() for name, tensor in tensors.items()}, rows
 
     def remove(self) -> None:
         """If that fails, it prints a warning."""

@@ -47,14 +47,14 @@ def check_finite(terms: Tensor, batch_size: int) -> None:
     wrong = (~terms.isfinite().all(0)).nonzero()
     if len(wrong):
         step = wrong[0].item() // batch_size
-        reconstruction, kl = terms[:, (step - 1) * batch_size : step * batch_size].cpu()
-        last = summarize(reconstruction, kl)["elbo"] if step else math.nan
+        before = terms[:, (step - 1) * batch_size : step * batch_size]
+        last = summarize(*before)["elbo"] if step else math.nan
         raise Diverged(
             f"at step {step + 1}: the ELBO is not finite (last finite value: {last} nats)"
         )
 
 
-def check_sense(at_rest: tuple[Tensor, Tensor], kl_weight: float, model: VAE) -> None:
+def check_sense(at_rest: Tensor, kl_weight: float, model: VAE) -> None:
     """Raises Diverged if the bound is ten times worse than a guess at random for each pixel, or not
     finite. at_rest: reconstruction and KL of the validation images at an epoch's end.
     """
@@ -109,14 +109,15 @@ def fit(run: Run, train: Images, validation: Images) -> Iterator[Row]:
             images = model.sample(GRID, stream("latents of the grids"))
             run.grids[epoch] = (255 * images + 0.5).to("cpu", torch.uint8)  # rounded
         run.rows.append(row(epoch, moving, at_rest))
-        if settings.keep == "best" and is_best(run.rows):
+        best = max(its["validation_elbo"] for its in run.rows)
+        if settings.keep == "best" and run.rows[-1]["validation_elbo"] == best:
             run.best = {name: value.clone() for name, value in model.state_dict().items()}
         yield run.rows[-1]
     if run.best:
         model.load_state_dict(run.best)
 
 
-def row(epoch: int, moving: Tensor, at_rest: tuple[Tensor, Tensor]) -> Row:
+def row(epoch: int, moving: Tensor, at_rest: Tensor) -> Row:
     """A row of training.csv, from the epoch's own terms and those of the validation images."""
     summaries = {"train": summarize(*moving), "validation": summarize(*at_rest)}
     return {"epoch": epoch} | {
@@ -124,11 +125,6 @@ def row(epoch: int, moving: Tensor, at_rest: tuple[Tensor, Tensor]) -> Row:
         for name in ("elbo", "reconstruction", "kl")
         for split, summary in summaries.items()
     }
-
-
-def is_best(rows: list[Row]) -> bool:
-    """Whether the last of the epochs has the highest validation ELBO."""
-    return rows[-1]["validation_elbo"] == max(row["validation_elbo"] for row in rows)
 
 
 def final_metrics(

@@ -30,13 +30,10 @@ class AdamW:
         device = next(iter(self.parameters.values())).device
         self.steps = torch.zeros((), device=device)
         self.piece = PIECE if device.type == "cuda" else None
-        shrinks = [name for name, p in self.parameters.items() if "coder." in name and p.ndim > 1]
-        others = [name for name in self.parameters if name not in shrinks]
-        self.groups = (
-            [(weight_decay, shrinks), (0.0, others)]
-            if weight_decay
-            else [(0.0, [*self.parameters])]
-        )
+        self.groups: dict[float, list[str]] = {}  # names by weight decay
+        for name, p in self.parameters.items():
+            decay = weight_decay if "coder." in name and p.ndim > 1 else 0.0
+            self.groups.setdefault(decay, []).append(name)
 
     def zero_grad(self) -> None:
         for parameter in self.parameters.values():
@@ -45,7 +42,7 @@ class AdamW:
     @torch.no_grad()
     def step(self, learning_rate: Tensor | float) -> None:
         self.steps += 1
-        for decay, group in self.groups:
+        for decay, group in self.groups.items():
             gradients = [(name, self.parameters[name].grad) for name in group]
             used = {name: gradient for name, gradient in gradients if gradient is not None}
             parameters, means, squares = (

@@ -44,10 +44,8 @@ class Recorded(Plain):
         self.replay: dict[int, Callable[[], object]] = {}
         self.can_record = True
 
-    def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
-    ) -> Tensor:
-        size, values = len(pixels), (pixels, noise, learning_rate, progress)
+    def __call__(self, pixels: Tensor, noise: Tensor, rate: Tensor, progress: Tensor) -> Tensor:
+        size, values = len(pixels), (pixels, noise, rate, progress)
         done = self.done[size] = self.done.get(size, 0) + 1
         if done > WARM_UP and size not in self.replay and self.can_record:
             self.inputs[size] = [its.clone() for its in values]

@@ -1,6 +1,7 @@
 """A training run: the model and everything else that its next epochs depend on."""
 
 import math
+from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from pkgutil import resolve_name
@@ -18,7 +19,7 @@ from vae.training.optimizer import AdamW
 from vae.training.recorded import Recorded
 from vae.training.settings import Settings
 from vae.training.shards import ALONE, Processes, Sharded
-from vae.training.steps import Plain, Step
+from vae.training.steps import Plain
 
 GRID = 16  # images of a picture on the way
 
@@ -29,7 +30,7 @@ class Run:
     model: VAE
     optimizer: AdamW
     schedule: Callable[[float], float]  # of the learning rate (vae/training/schedule.py)
-    step: Step
+    step: Plain
     best: dict[str, Tensor]  # the model's state after its best epoch, if that is kept
     grids: dict[int, Tensor]  # by epoch: the same latents decoded, uint8, for a picture
     rows: list[Row]  # of training.csv, one for each finished epoch
@@ -69,14 +70,15 @@ class Run:
             set_pixel_biases(model, train)
         model.to(train.pixels.device)
         optimizer = AdamW(dict(model.named_parameters()), settings.weight_decay)
-        step: Step = Plain(model, optimizer, settings)
+        step = Plain(model, optimizer, settings)
         if train.pixels.device.type == "cuda":
             epoch = math.ceil(len(train.pixels) / settings.batch_size)
             step = Recorded(model, optimizer, settings, settings.epochs * epoch)
         if settings.shards > 1:
             step = Sharded(model, optimizer, settings, processes)
-        empty = torch.zeros(GRID, *train.shape, dtype=torch.uint8)
-        grids = {epoch: empty.clone() for epoch in pictured(settings)}
+        empty, count = torch.zeros(GRID, *train.shape, dtype=torch.uint8), settings.grids
+        # Of epochs with a picture: evenly, and the last among them.
+        grids = {-(-settings.epochs * n // count): empty.clone() for n in range(1, count + 1)}
         schedule = resolve_name(SCHEDULES[settings.schedule])
         return cls(settings, model, optimizer, schedule, step, {}, grids, [])
 
@@ -93,9 +95,7 @@ class Run:
 
     def restore(self, state: dict[str, Tensor], rows: list[Row]) -> None:
         """Goes back to where `state` was taken, after len(rows) epochs."""
-        parts: dict[str, dict[str, Tensor]] = {
-            part: {} for part in ("model", "optimizer", "best", "grid")
-        }
+        parts: dict[str, dict[str, Tensor]] = defaultdict(dict)
         device = next(self.model.parameters()).device
         for key, tensor in state.items():
             part, _, name = key.partition("/")
@@ -118,8 +118,3 @@ def set_pixel_biases(model: VAE, train: Images) -> None:
             f"its decoder does not end with a bias of each pixel; set train.decoder_bias to random"
         )
     last.data = values
-
-
-def pictured(settings: Settings) -> list[int]:
-    """The epochs with a picture: settings.grids of them, evenly, and the last among them."""
-    return sorted({-(-settings.epochs * n // settings.grids) for n in range(1, settings.grids + 1)})

@@ -1,6 +1,5 @@
 """How a model is trained."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 
@@ -25,11 +24,6 @@ class Settings:
     keep: str = "last"
     grids: int = 0
     precision: str = "float32"
-
-    @classmethod
-    def of(cls, values: Mapping[str, object]) -> "Settings":
-        """From a mapping that may hold other values, too."""
-        return cls(**{name: values[name] for name in cls.__dataclass_fields__})  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         k = self.importance_samples

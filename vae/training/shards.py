@@ -8,7 +8,6 @@ torchrun starts the processes; TORCHRUN holds its options: TORCHRUN=--nproc-per-
 import contextlib
 import ctypes
 import io
-import itertools
 import logging
 import os
 import shlex
@@ -36,12 +35,6 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 PATIENCE = timedelta(minutes=1)  # with a process on another machine that no longer answers
-
-
-def parts(rows: int, shards: int) -> list[slice]:
-    """The rows of each shard, larger ones first. Their numbers differ by at most one."""
-    sizes = [rows // shards + (shard < rows % shards) for shard in range(shards)]
-    return [slice(*ends) for ends in itertools.pairwise([0, *itertools.accumulate(sizes)])]
 
 
 @dataclass(frozen=True)
@@ -101,23 +94,22 @@ class Sharded(Plain):
                 f"set train.shards to 1"
             )
 
-    def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
-    ) -> Tensor:
+    def __call__(self, pixels: Tensor, noise: Tensor, rate: Tensor, progress: Tensor) -> Tensor:
         x = self.model.scaled(pixels)
         # For the network's own randomness, the same in every process.
         seed = int(torch.randint(2**62, ()))
-        ends, results = parts(len(x), self.shards), []
+        images, noises = x.tensor_split(self.shards), noise.tensor_split(self.shards, 1)
+        results = []
         for shard in self.processes.mine(self.shards):
             torch.manual_seed(seed + shard)
-            part, count = ends[shard], ends[shard].stop - ends[shard].start
+            count = len(images[shard])
             # An empty shard takes an image with weight zero: torch's pixel shuffle fails without.
-            rows = part if count else slice(0, 1)
+            its = (images[shard], noises[shard]) if count else (x[:1], noise[:, :1])
             self.optimizer.zero_grad()
-            value, terms = loss(self.model, x[rows], noise[:, rows], progress, **self.options)
+            value, terms = loss(self.model, *its, progress, **self.options)
             value.backward(value.new_tensor(count / len(x)))
             of_batch = x.new_zeros(2, len(x))
-            of_batch[:, part] = terms[:, :count]
+            of_batch.tensor_split(self.shards, 1)[shard].copy_(terms[:, :count])
             used = [p for p in self.model.parameters() if p.grad is not None]
             gradients = [p.grad.flatten() for p in used if p.grad is not None]
             results.append(torch.cat([*gradients, of_batch.flatten()]))
@@ -127,7 +119,7 @@ class Sharded(Plain):
         for parameter, its in zip(used, sums, strict=True):
             # In the parameter's own order in memory, which for a convolution may be another one.
             parameter.grad = torch.empty_like(parameter).copy_(its.view_as(parameter))
-        self.optimizer.step(learning_rate)
+        self.optimizer.step(rate)
         return of_batch.view(2, len(x))
 
 

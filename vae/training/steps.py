@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from pkgutil import resolve_name
-from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -13,18 +12,6 @@ from vae.model.objectives import loss
 from vae.model.vae import VAE
 from vae.training.optimizer import AdamW
 from vae.training.settings import Settings
-
-
-class Step(Protocol):
-    def epoch(
-        self, pixels: Tensor, stream: torch.Generator, rates: Tensor, progress: Tensor
-    ) -> Tensor:
-        """A step for each batch of the images, in order, with noise from `stream`.
-
-        pixels are levels, uint8 [N, C, H, W]; the learning rate of each step, and the share of
-        training that is done before it, are [steps]. → reconstruction and KL, [2, N], in nats,
-        each image's under the model before its step.
-        """
 
 
 class Plain:
@@ -43,6 +30,12 @@ class Plain:
     def epoch(
         self, pixels: Tensor, stream: torch.Generator, rates: Tensor, progress: Tensor
     ) -> Tensor:
+        """A step for each batch of the images, in order, with noise from `stream`.
+
+        pixels are levels, uint8 [N, C, H, W]; the learning rate of each step, and the share of
+        training that is done before it, are [steps]. → reconstruction and KL, [2, N], in nats,
+        each image's under the model before its step.
+        """
         batches = tqdm(pixels.split(self.batch_size), unit="step", leave=False, disable=None)
         terms = []
         for batch, rate, done in zip(batches, rates.unbind(), progress.unbind(), strict=True):
@@ -51,13 +44,11 @@ class Plain:
             terms.append(self(batch, noise, rate, done))
         return torch.cat(terms, 1)
 
-    def __call__(
-        self, pixels: Tensor, noise: Tensor, learning_rate: Tensor, progress: Tensor
-    ) -> Tensor:
+    def __call__(self, pixels: Tensor, noise: Tensor, rate: Tensor, progress: Tensor) -> Tensor:
         """One step. The learning rate and the progress have no dimensions. → [2, N]."""
         self.optimizer.zero_grad()
         x = self.model.scaled(pixels)
         value, terms = self.loss(self.model, x, noise, progress, **self.options)
         value.backward()
-        self.optimizer.step(learning_rate)
+        self.optimizer.step(rate)
         return terms
