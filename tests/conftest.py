@@ -105,6 +105,14 @@ class Stages:
             assert "Traceback" not in done["stderr"]
         return done["stdout"]
 
+    def fail(self, name: str, **options) -> str:
+        """Runs one, which has to fail, and returns its error: a line or two after any warnings."""
+        done = self.run(name, **options)
+        assert (done["code"], "Traceback" in done["stderr"]) == (1, False), done
+        _, error, said = done["stderr"].partition("error: ")
+        assert 1 <= said.count("\n") <= 2, done
+        return error + said
+
     def measure(self, stages: Iterable[str] = OUTPUTS) -> dict:
         """Runs these stages, and returns metrics/test.json."""
         self.succeed(*stages)

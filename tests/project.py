@@ -1,5 +1,6 @@
 """A clone of this project in a temporary folder, with small data and small parameters."""
 
+import csv
 import gzip
 import hashlib
 import os
@@ -123,6 +124,9 @@ class Project:
 
     def read(self, file: str) -> bytes:
         return (self.folder / file).read_bytes()
+
+    def table(self, file: str) -> list[dict[str, str]]:
+        return list(csv.DictReader(self.read(file).decode().splitlines()))
 
     def outputs(self, stage: str) -> dict[str, bytes]:
         """The content of each file of the stage that exists, by path."""

@@ -17,12 +17,6 @@ def readme_block() -> list[str]:
 
 def compare(project: Project) -> None:
     """The workspace's experiment with the last commit, in the ways that the documents show."""
-    changes = project.dvc("metrics", "diff", "--json")
-    assert json.loads(changes)["metrics/test.json"]["elbo"]["diff"] != 0
-    assert "train.kl_weight" in project.dvc("params", "diff")
-    table = project.dvc("exp", "show", "--csv")
-    assert ",elbo," in table.splitlines()[0]
-    assert "sharp" in table
     environment = f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/installed"
     table = project.run("make", *environment, "show", "WITH=effective_samples").stdout
     for column in ("Experiment", "log_likelihood", "effective_samples", "train.kl_weight"):

@@ -14,14 +14,6 @@ from safetensors.torch import save
 from vae.files import load_tensors
 
 
-def assert_fails(done: dict, message: str, lines: int = 2) -> None:
-    assert done["code"] == 1, done
-    assert message in done["stderr"]
-    assert "Traceback" not in done["stderr"]
-    assert done["stderr"].count("\n") <= lines, done["stderr"]
-    assert "error: " in done["stderr"]
-
-
 @pytest.mark.parametrize(
     ("stage", "room", "named"),
     [
@@ -33,10 +25,8 @@ def assert_fails(done: dict, message: str, lines: int = 2) -> None:
 )
 def test_a_full_disk_is_named_and_nothing_is_lost(stages, stage, room, named):
     before = stages.project.outputs(stage)
-    done = stages.run(stage, largest_file=room)
-    warnings = done["stderr"].count("no checkpoint this time: cannot write")
-    assert warnings == (3 if stage == "train" else 0)
-    assert_fails(done, f"error: cannot write {named}: File too large.\nMake room", 2 + warnings)
+    said = stages.fail(stage, largest_file=room)
+    assert said.startswith(f"error: cannot write {named}: File too large.\nMake room")
     assert stages.project.outputs(stage) == before
     assert not list(stages.project.folder.glob("*/.*.partial"))
     assert stages.run(stage)["code"] == 0
@@ -47,10 +37,9 @@ def test_a_folder_that_cannot_be_written_is_named(stages):
     before = stages.project.outputs("sample")
     path = stages.project.folder / "plots"
     path.chmod(0o555)
-    done = stages.run("sample")
+    said = stages.fail("sample")
     path.chmod(0o755)
-    assert_fails(done, "error: cannot write plots/")
-    assert "Permission denied.\nMake room, or make plots/ a folder that" in done["stderr"]
+    assert "Permission denied.\nMake room, or make plots/ a folder that" in said
     assert stages.project.outputs("sample") == before
 
 
@@ -76,10 +65,10 @@ def test_a_damaged_input_is_named(stages):
         path.unlink()
         if content is not None:
             path.write_bytes(content)
-        done = stages.run("evaluate")
-        assert_fails(done, "error: models/vae.safetensors ")
-        assert words in done["stderr"]
-        assert "dvc repro" in done["stderr"]
+        said = stages.fail("evaluate")
+        assert said.startswith("error: models/vae.safetensors ")
+        assert words in said
+        assert "dvc repro" in said
         path.touch()
     assert not (stages.project.folder / "executed").exists()
     assert stages.project.outputs("evaluate") == before
@@ -88,5 +77,5 @@ def test_a_damaged_input_is_named(stages):
 def test_more_memory_than_there_is(stages):
     stages.project.set("hidden_dims: [512, 64]", "hidden_dims: [1, 1000000, 1000000]")
     before = stages.project.outputs("train")
-    assert_fails(stages.run("train"), "error: not enough memory (")
+    assert stages.fail("train").startswith("error: not enough memory (")
     assert stages.project.outputs("train") == before

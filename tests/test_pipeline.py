@@ -1,7 +1,5 @@
 """The pipeline as its users run it: real commands, in a clone, on small data."""
 
-import csv
-import io
 import json
 import re
 import shutil
@@ -11,19 +9,13 @@ from pathlib import Path
 import pytest
 
 from pipeline.stage import start
-from tests.project import OUTPUTS, TEST_IMAGES, TRAIN_IMAGES, Project
+from tests.project import TEST_IMAGES, TRAIN_IMAGES
 from vae.errors import Refusal
 from vae.images import load_images
-
-STAGES = list(OUTPUTS)
 
 
 def stages_run(output: str) -> list[str]:
     return re.findall(r"Running stage '(\w+)'", output)
-
-
-def table(project: Project, file: str) -> list[dict[str, str]]:
-    return list(csv.DictReader(io.StringIO(project.read(file).decode())))
 
 
 def test_outputs_are_those_of_the_contract(reproduced):
@@ -39,13 +31,13 @@ def test_outputs_are_those_of_the_contract(reproduced):
         "importance_samples", "log_likelihood_spread", "effective_samples", "bits_per_dimension",
         "active_units", "dataset", "binarization",
     ]  # fmt: skip
-    splits = table(reproduced, "plots/splits.csv")
+    splits = reproduced.table("plots/splits.csv")
     assert [row["split"] for row in splits] == ["train", "validation", "test"]
-    bounds = table(reproduced, "plots/bounds.csv")
+    bounds = reproduced.table("plots/bounds.csv")
     assert [row["k"] for row in bounds] == ["1", "8"]
     assert float(bounds[1]["bound"]) == test["log_likelihood"]
     assert float(bounds[1]["spread"]) == test["log_likelihood_spread"]
-    units = table(reproduced, "plots/units.csv")
+    units = reproduced.table("plots/units.csv")
     assert sum(float(row["kl"]) for row in units) == pytest.approx(test["kl"], abs=2e-3)
     assert sum(float(row["variance_of_mean"]) > 0.01 for row in units) == test["active_units"]
     for name in "elbo", "kl", "log_likelihood":
@@ -53,7 +45,7 @@ def test_outputs_are_those_of_the_contract(reproduced):
     for part in train["train"], train["validation"], test:
         assert part["elbo"] == pytest.approx(part["reconstruction"] - part["kl"], abs=2e-4)
     assert test["elbo"] < test["log_likelihood"]
-    epochs = table(reproduced, "plots/training.csv")
+    epochs = reproduced.table("plots/training.csv")
     assert [row["epoch"] for row in epochs] == ["1", "2", "3"]
     assert float(epochs[0]["validation_elbo"]) < float(epochs[2]["validation_elbo"])
 
@@ -71,9 +63,7 @@ def test_a_model_is_not_measured_on_other_data(stages):
     before = stages.project.outputs("evaluate")
     stages.project.choose("prepare.dataset=fashion_mnist prepare.binarization=stochastic")
     stages.succeed("prepare")
-    done = stages.run("evaluate")
-    assert done["code"] == 1
-    assert done["stderr"].startswith(
+    assert stages.fail("evaluate").startswith(
         "error: data/train.safetensors is FashionMNIST of 1×28×28, binarized: stochastic; the "
         "model was trained on MNIST of 1×28×28, binarized: threshold 128.\n"
     )
@@ -81,31 +71,26 @@ def test_a_model_is_not_measured_on_other_data(stages):
 
 
 COMBINATIONS = [
-    "model.residual=true model.hidden_dims=[64,64] train.keep=best train.decoder_bias=log_odds "
-    "prepare.dataset=kmnist prepare.threshold=100 train.schedule=one_cycle train.grids=0",
     "model.network=conv model.channels=4 model.prior=mixture train.gradient=stl "
     "train.numerics=native train.precision=bfloat16 evaluate.numerics=native "
     "evaluate.precision=bfloat16 evaluate.proposal_steps=3 model.posterior=flow",
-    "prepare.dataset=fashion_mnist prepare.binarization=stochastic model.latent_dim=1 "
-    "train.importance_samples=2 train.gradient=dreg",
+    "model.network=levels model.channels=4 model.groups=[1,1] model.latent_dim=248 "
+    "model.posterior=ladder train.objective=free_groups train.grids=0",
 ]
 
 
 @pytest.mark.parametrize("settings", COMBINATIONS)
-def test_every_kind_of_model_and_objective_goes_through_the_stages(stages, settings):
-    stages.project.choose(f"train.kl_weight=1 model.posterior=gaussian {settings}")
-    measured = stages.measure(STAGES if "prepare." in settings else STAGES[1:])
+def test_what_the_fuzzer_of_models_does_not_try_goes_through_the_stages(stages, settings):
+    stages.project.choose(f"train.kl_weight=1 {settings}")
+    measured = stages.measure(["train", "evaluate", "sample"])
     assert measured["elbo"] < measured["log_likelihood"] < 0
     epochs = stages.project.folder / "plots/epochs"
     assert any(epochs.iterdir()) == ("grids=0" not in settings)
 
 
 def test_a_device_that_is_not_there_is_refused():
-    with pytest.raises(Refusal) as refusal:
+    with pytest.raises(Refusal, match=r"^train\.device = 'cuda:7': .* has no .*\(it has: cpu"):
         start("cuda:7", "train.device")
-    assert str(refusal.value).startswith(
-        "train.device = 'cuda:7': this machine has no such device (it has: cpu"
-    )
 
 
 @pytest.fixture

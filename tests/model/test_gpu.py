@@ -95,11 +95,8 @@ def test_losses_measurements_and_samples_are_computed_on_a_gpu(monkeypatch, mode
         with pytest.raises(DataDependentOutputException):  # it asks for a number, of no fake tensor
             check_sense(at_rest, 1.0, vae)
         assert evaluate(vae, pixels, 1, 2, None).log_likelihood.device.type == "cpu"
-        for images in (
-            vae.sample(16),
-            vae.sample(16, pixels=True),
-            vae.mean_images(torch.zeros(9, vae.decoded)),
-        ):
+        z = torch.zeros(9, vae.decoded)
+        for images in vae.sample(16), vae.sample(16, pixels=True), vae.mean_images(z):
             assert images.device.type == "cuda"
 
 

@@ -22,9 +22,7 @@ def outputs_of(likelihood: Likelihood, spread: float, dtype=double) -> torch.Ten
 
 def levels(likelihood: Likelihood, dtype=double) -> torch.Tensor:
     """An image of a pixel for each level."""
-    return (torch.arange(likelihood.levels, dtype=dtype) / (likelihood.levels - 1)).view(
-        -1, 1, 1, 1
-    )
+    return torch.linspace(0, 1, likelihood.levels, dtype=dtype).view(-1, 1, 1, 1)
 
 
 @pytest.mark.parametrize("likelihood", LIKELIHOODS)

@@ -35,9 +35,6 @@ def test_killed_at_random_moments_training_ends_with_the_same_bits(stages):
     assert {path for path in uninterrupted if "epochs" in path} == {
         f"plots/epochs/{epoch}.png" for epoch in (20, 40, 60, 80, 100)
     }
-    assert project.run("git", "status", "--porcelain").stdout.split() == [
-        "M", "metrics/train.json", "M", "params.yaml", "M", "plots/training.csv",
-    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -77,9 +74,7 @@ def test_training_that_diverges_stops_and_says_where(stages):
     stages.project.choose(
         "train.learning_rate=0.5 train.weight_decay=1000 model.posterior=gaussian train.epochs=30"
     )
-    done = stages.run("train")
-    assert done["code"] == 1
-    first, second = done["stderr"].splitlines()
+    first, second = stages.fail("train").splitlines()
     assert re.search("diverged in epoch 1 at step .* not finite .last finite value: ", first)
     assert second.endswith("train.learning_rate, now 0.5, or train.weight_decay, now 1000")
     kept = stages.project.outputs("train")
