@@ -13,7 +13,7 @@ import threading
 from contextlib import suppress
 
 
-def run_kept(command: list[str], *, lock: int, **options) -> int:
+def run_kept(command: tuple[str, ...], *, lock: int, **options) -> int:
     """Runs `command` under a keeper, and returns its exit code when nothing of it runs any more.
 
     The keeper inherits the file `lock`: what is locked stays so until the keeper has ended.

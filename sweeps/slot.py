@@ -17,6 +17,7 @@ from pathlib import Path
 
 from dvc.config import Config, merge
 
+from datasets.sources import cache_dir
 from report.git import NEVER_ASK
 from sweeps.exchange import Exchange
 from sweeps.keeper import run_kept
@@ -39,8 +40,7 @@ class Slot:
         with open(self.log, "a+") as log:
             print("$", *command, file=log, flush=True)
             start = log.tell()
-            options = {"cwd": self.clone, "env": env, "stdout": log, "stderr": log}
-            if run_kept(list(command), lock=self.lock, **options):
+            if run_kept(command, lock=self.lock, cwd=self.clone, env=env, stdout=log, stderr=log):
                 log.seek(start)
                 raise UserError(f"{_reason(log.read())}\nIts log: {self.log}")
 
@@ -58,8 +58,7 @@ def take_slot(exchange: Exchange, name: str) -> Iterator[Slot]:
 
     A slot in which anything went wrong is cloned anew: a killed DVC leaves locks and half states.
     """
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    folder = Path(cache, "mnist-vae", "sweeps").absolute()
+    folder = cache_dir().absolute() / "sweeps"
     (folder / "logs").mkdir(parents=True, exist_ok=True)
     clone, lock = _lock(folder, name)
     try:
