@@ -3,6 +3,7 @@
 import contextlib
 import math
 import os
+import shutil
 from unittest.mock import patch
 
 import dvc.api
@@ -10,7 +11,6 @@ import pytest
 import torch
 from playwright.sync_api import sync_playwright
 
-from benchmarks.picture import BROWSERS, browser_path
 from report.__main__ import main
 from tests.project import Project
 from vae.files import write_csv
@@ -22,6 +22,7 @@ ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync",
 ]  # fmt: skip
+BROWSERS = "chromium", "chromium-browser", "google-chrome"
 GREY, COLOUR = (1, 28, 28), (3, 8, 12)
 RESIDUAL = {"hidden_dims": (64, 64), "residual": True}
 MODELS = {  # data set and architecture
@@ -34,7 +35,7 @@ MODELS = {  # data set and architecture
 
 @pytest.fixture(scope="session")
 def browser():
-    path = browser_path()
+    path = next(filter(None, map(shutil.which, BROWSERS)), None)
     if path is None:
         pytest.skip(f"no browser here: none of {', '.join(BROWSERS)}")
     with sync_playwright() as playwright:
