@@ -1,6 +1,6 @@
 """`make bench`: training beside the usual loop, a training step beside what the hardware allows.
 
-It takes about ten minutes on the prepared data. The two sides of a comparison take turns, so that
+It takes a few minutes on the prepared data. The two sides of a comparison take turns, so that
 other work on the machine slows both. Each has a process of its own. Figures are medians, except the
 time of all epochs.
 """
