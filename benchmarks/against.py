@@ -6,30 +6,16 @@ the pairs.
 """
 
 import re
-import shutil
 import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
+
+from benchmarks.ours import stage
 
 EPOCHS = {32: 3, 128: 6, 320: 8}  # by images a step
 PAIRS = 3
-
-
-def stage(name: str, folder: Path) -> float:
-    """Runs a stage; returns its seconds."""
-    began = time.perf_counter()
-    command = [sys.executable, "-m", f"stages.{name}"]
-    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
-    return time.perf_counter() - began
-
-
-def workspace(temporary: str) -> Path:
-    """A copy of this folder, which needs no Git, without what stages have made."""
-    unwanted = shutil.ignore_patterns(".*", "cache", "*.safetensors")
-    return Path(shutil.copytree(".", Path(temporary, "project"), ignore=unwanted))
 
 
 def set_training(folder: Path, batch_size: int, epochs: int) -> None:

@@ -2,7 +2,7 @@
 
     python -m benchmarks.frontier PRESET SEED [--beside] [--set NAME=VALUE ...]
 
-trains and measures a preset in a copy of this folder, which needs no Git, and writes
+trains and measures a preset in a copy of this folder, uncommitted changes included, and writes
 docs/frontier/PRESET-SEED.json: the two stages' seconds by the clock, start and validation included;
 metrics/test.json; the bounds of plots/splits.csv. The machine should have nothing else to do. If it
 has, `--beside` says so: the table and the picture take a preset's time from a run that was
@@ -27,8 +27,7 @@ import matplotlib.pyplot as plt
 import torch
 from ruamel.yaml import YAML
 
-from benchmarks.against import stage, workspace
-from benchmarks.ours import preset, settings
+from benchmarks.ours import copied, preset, settings, stage
 
 FOLDER = Path("docs/frontier")
 PUBLISHED = {  # stochastic pixels: nats, and where they stand
@@ -45,7 +44,7 @@ def run(name: str, seed: int, alone: bool, changes: list[str]) -> dict:
     """Trains and measures a preset in a temporary copy."""
     params = preset(name, [f"train.seed={seed}", *changes]).model_dump()
     with tempfile.TemporaryDirectory() as temporary:
-        folder = workspace(temporary)
+        folder = copied(temporary)
         YAML(typ="safe").dump(params, folder / "params.yaml")
         stage("prepare", folder)
         training, evaluation = stage("train", folder), stage("evaluate", folder)

@@ -20,8 +20,7 @@ from pathlib import Path
 import torch
 from ruamel.yaml import YAML
 
-from benchmarks.against import stage, workspace
-from benchmarks.ours import changed, new_run, preset
+from benchmarks.ours import changed, copied, new_run, preset, stage
 from pipeline.begin import sha256
 from pipeline.params import Params
 from pipeline.stage import start
@@ -103,7 +102,7 @@ def lines() -> Iterator[str]:
     commit = sys.argv[1] if len(sys.argv) > 1 else git("rev-parse", "--short", "HEAD")
     yield f"{versions}, commit {commit}, by `python -m benchmarks.gpu`.\n"
     with tempfile.TemporaryDirectory() as temporary:
-        folder = workspace(temporary)
+        folder = copied(temporary)
         choose(folder, "original")
         stage("prepare", folder)
         images = load_images(folder / "data/train.safetensors")
@@ -151,7 +150,6 @@ def main() -> None:
         print(line, flush=True)
         page.append(line)
     path = Path("docs/gpu", f"{torch.cuda.get_device_name().replace(' ', '-')}.md")
-    path.parent.mkdir(exist_ok=True)
     path.write_text("\n".join(page) + "\n")
 
 

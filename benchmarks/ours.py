@@ -1,5 +1,9 @@
-"""Training as `dvc repro` does it, an epoch at a time, and the presets' parameters."""
+"""Training as `dvc repro` does it, an epoch or a stage at a time, and the presets' parameters."""
 
+import shutil
+import subprocess
+import sys
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -53,3 +57,17 @@ def settings(name: str | Path, changes: Sequence[str] = ()) -> dict[str, str]:
     text = path.with_name("original").read_text() + path.read_text()
     lines = [line.removeprefix("-S ") for line in [*text.splitlines(), *changes]]
     return dict(line.split("=", 1) for line in lines)
+
+
+def stage(name: str, folder: Path) -> float:
+    """Runs a stage; returns its seconds."""
+    began = time.perf_counter()
+    command = [sys.executable, "-m", f"stages.{name}"]
+    subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+    return time.perf_counter() - began
+
+
+def copied(temporary: str) -> Path:
+    """A copy of this folder with uncommitted changes, without Git and what stages have made."""
+    unwanted = shutil.ignore_patterns(".*", "*.safetensors", "dvc_plots", "report.html")
+    return Path(shutil.copytree(".", Path(temporary, "project"), ignore=unwanted))

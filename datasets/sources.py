@@ -21,7 +21,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from vae.errors import UserError, in_short
+from vae.errors import UserError
 from vae.files import write_atomically
 
 STALL_SECONDS = 15  # a server that sends nothing for so long is given up
@@ -58,7 +58,7 @@ def find(
                 if label != "cache":
                     _keep(title, cache / name, files[name])
         except SourceError as reason:
-            print(f"{title} from {label}: {in_short(reason)}", file=sys.stderr)
+            print(f"{title} from {label}: {' '.join(str(reason).split())}", file=sys.stderr)
         if len(files) == len(digests):
             print(f"{title} from {label}, {_kind(digests[name])} verified")
             return [files[name] for name in digests]
@@ -71,14 +71,14 @@ def find(
 
 
 def cache_dir() -> Path:
-    """Where verified files stay, for every clone of this user. Raises UserError if there is no
-    such place.
+    """Where verified files and the clones of sweeps stay, for every clone of this user. Raises
+    UserError if there is no such place.
     """
     try:
         base = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
     except RuntimeError:  # no HOME, and a user whom the system does not know, as in containers
         raise UserError(
-            "this user has no home folder, where downloaded files would be kept.\n"
+            "this user has no home folder, where downloads would be kept.\n"
             "Set HOME or XDG_CACHE_HOME to a folder, then run this again"
         ) from None
     return Path(base) / "mnist-vae"

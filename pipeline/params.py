@@ -122,13 +122,12 @@ Model: Any = _with_networks_settings()
 
 
 class Computing(Section):
-    device: Device
-    numerics: Literal["portable", "native"]
-    precision: Literal["float32", "bfloat16"]
+    """A section with a field `numerics` and a field `precision`."""
 
     @model_validator(mode="after")
     def _precision_fits(self) -> Self:
-        if self.precision == "bfloat16" and self.numerics == "portable":
+        values = self.model_dump()
+        if values["precision"] == "bfloat16" and values["numerics"] == "portable":
             name = type(self).__name__.lower()
             raise ValueError(
                 f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
@@ -138,6 +137,7 @@ class Computing(Section):
 
 
 class Train(Computing):
+    device: Device
     seed: Seed
     decoder_bias: Literal["random", "log_odds"]
     epochs: Count
@@ -152,6 +152,8 @@ class Train(Computing):
     kl_weight: Annotated[Float, Field(ge=0, le=10**6)]
     keep: Literal["last", "best"]
     grids: Annotated[Int, Field(ge=0, le=1000)]
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
 
     def settings(self) -> Settings:
         """What the library takes of these."""
@@ -164,6 +166,9 @@ class Train(Computing):
 
 
 class Evaluate(Computing):
+    device: Device
+    numerics: Literal["portable", "native"]
+    precision: Literal["float32", "bfloat16"]
     elbo_samples: Count
     importance_samples: Count
     proposal_steps: Annotated[Int, Field(ge=0, le=10**6)]

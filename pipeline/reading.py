@@ -41,7 +41,7 @@ def _parsed(text: str) -> Any:
 
 
 def flat(params: dict[str, Any]) -> dict[str, object]:
-    """Values by section.name, as which dvc.lock may also have them."""
+    """Values by section.name. In dvc.lock they may have that form already."""
     result: dict[str, object] = {}
     for section, values in params.items():
         inside = values if isinstance(values, dict) else {}

@@ -155,6 +155,8 @@ def start(
     """Makes ready for computing, before anything is computed, and returns the device to use.
 
     `device` is cpu, cuda, cuda:N, mps or auto, the value of `parameter` (for the message).
+    `numerics`: portable (the same bits on every processor, with any number of threads, at some
+    cost) or native.
     Raises Refusal if this machine lacks the device.
     """
     present = ["cpu"]

@@ -51,10 +51,11 @@ def main() -> None:
         "units": charts.groups(kl, model.groups) if grouped else charts.units(units),
         "comparison": charts.comparison(comparable(experiments or [])),
     }
-    its = model.architecture
+    architecture = model.architecture
+    network = resolve_name(NETWORKS[architecture.network])(**architecture.settings)
     page = render(
         model=model,
-        settings=asdict(resolve_name(NETWORKS[its.network])(**its.settings)),  # and the defaults
+        settings=asdict(network),  # also those at their defaults
         grouped=grouped,
         commit=commit(),
         mixture=mixture(),

@@ -82,7 +82,8 @@ def comparison(experiments: Sequence[Experiment]) -> go.Figure:
     figure = _dots([html.escape(name) for name in names], lines)
     values = [row[metric] for row in rows for metric in ("elbo", "log_likelihood")]
     if values:
-        # Four times as far below the best as the median: no absurd value presses others together.
+        # The axis begins at most four times as far below the best value as the median is, so that
+        # no absurd value presses the others together.
         best = max(values)
         least = best - 4 * max(best - statistics.median(values), 1.0)
         if min(values) < least:

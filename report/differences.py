@@ -64,7 +64,7 @@ def _verdict(file: File, name: str, difference: float, error: float) -> str:
 
 
 def is_beyond(difference: float, error: float) -> bool:
-    """Whether a difference exceeds its `error`, √(a² + b²), by the rule above."""
+    """Whether a difference exceeds its `error`, √(a² + b²), by the rule in EXPLANATION."""
     return abs(difference) > ERRORS * error
 
 

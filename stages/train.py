@@ -44,7 +44,9 @@ def tidy(run: Run) -> None:
 
 
 def checkpoint_path(params: Params, device: torch.device) -> Path:
-    """In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names the
+    """Its name is a digest of all that decides the result.
+
+    In experiments of DVC's queue the working folder is a temporary copy, and DVC_ROOT names the
     repository that outlives it.
     """
     chosen = {
@@ -53,7 +55,7 @@ def checkpoint_path(params: Params, device: torch.device) -> Path:
         "device": device.type,
         "torch": torch.__version__,
         "data": [sha256(path) for path in DATA],
-        "code": {str(path.relative_to(ROOT)): sha256 for path, sha256 in LOADED.items()},
+        "code": {str(path.relative_to(ROOT)): digest for path, digest in LOADED.items()},
     }
     name = hashlib.sha256(json.dumps(chosen, sort_keys=True).encode()).hexdigest()
     return Path(os.environ.get("DVC_ROOT", "."), ".checkpoints", f"{name[:32]}.safetensors")

@@ -17,6 +17,7 @@ def readme_block() -> list[str]:
 
 def compare(project: Project) -> None:
     """The workspace's experiment with the last commit, in the ways that the documents show."""
+    assert "train.kl_weight" in project.dvc("params", "diff")
     environment = f"VENV={sys.prefix}", f"--assume-old={sys.prefix}/installed"
     table = project.run("make", *environment, "show", "WITH=effective_samples").stdout
     for column in ("Experiment", "log_likelihood", "effective_samples", "train.kl_weight"):

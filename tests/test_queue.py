@@ -36,4 +36,7 @@ def test_two_at_a_time_succeed_with_the_bits_of_one_after_another(project):
         (ref,) = (ref for ref in refs if ref.endswith(f"/{name}"))
         assert project.run("git", "show", f"{ref}:metrics/train.json").stdout.encode() == metrics
     assert project.run("git", "status", "--porcelain").stdout == ""
+    assert "Failed" in project.dvc("exp", "show", "--only-changed", "--csv")
+    project.dvc("exp", "branch", "seed2", "kept")
+    assert project.run("git", "show", "kept:metrics/train.json").stdout.encode() == serial["seed2"]
     project.dvc("queue", "stop")

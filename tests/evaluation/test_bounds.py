@@ -8,7 +8,7 @@ import torch
 
 from tests.models import new_run, prepared, random_images, small_vae
 from vae import VAE
-from vae.evaluation.bounds import evaluate, units
+from vae.evaluation.bounds import ACTIVE_VARIANCE, evaluate, units
 from vae.images import Images
 from vae.model import POSTERIORS
 from vae.model.densities import gaussian_kl
@@ -131,14 +131,16 @@ def test_the_kls_of_the_dimensions_add_up_to_the_models(posterior):
 def test_units_are_active_if_the_data_moves_them():
     mean = torch.zeros(1000, 4)
     mean[:, 1] = torch.linspace(-1, 1, 1000)
-    mean[:, 2] = 0.05 * torch.linspace(-1, 1, 1000)  # variance 0.0008
+    mean[:, 2] = 0.17 * torch.linspace(-1, 1, 1000)
     mean[:, 3] = 5.0
     q = replace(small_vae(latent_dim=4).encode(random_images(1)), mean=mean)
     q = replace(q, std=torch.ones(1000, 4), log_std=torch.zeros(1000, 4))
     rows = units(gaussian_kl(q), q.mean)
     assert [unit["dimension"] for unit in rows] == [0, 1, 2, 3]
-    assert [unit["variance_of_mean"] for unit in rows] == [0, 0.334, 0.0008, 0]
-    assert [unit["kl"] for unit in rows] == [0, 0.167, 0.0004, 12.5]
+    assert [unit["variance_of_mean"] for unit in rows] == [0, 0.334, 0.0097, 0]
+    active = [unit["variance_of_mean"] > ACTIVE_VARIANCE for unit in rows]
+    assert active == [False, True, False, False]
+    assert [unit["kl"] for unit in rows] == [0, 0.167, 0.0048, 12.5]
 
 
 @pytest.mark.parametrize(

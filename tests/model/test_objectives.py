@@ -181,8 +181,8 @@ def test_an_objective_sees_the_kl_of_dimensions_its_weight_and_the_progress():
 def test_free_groups_are_the_elbo_where_each_group_costs_at_least_two_nats_on_average(nats):
     kl = torch.zeros(1, 2, 3 + 4 + 16)
     kl[..., -1] = torch.tensor([0.0, 2.0 * nats])
-    of_three, elbo = SimpleNamespace(groups=[3, 4, 16]), torch.tensor([[-90.0, -110.0]])
-    t = SimpleNamespace(model=of_three, reconstruction=elbo, kl_of_dimensions=kl, kl_weight=3.0)
+    of_three, log_p = SimpleNamespace(groups=[3, 4, 16]), torch.tensor([[-90.0, -110.0]])
+    t = SimpleNamespace(model=of_three, reconstruction=log_p, kl_of_dimensions=kl, kl_weight=3.0)
     assert free_groups(t) == -100 - 3 * (2 + 2 + max(2, nats))
 
 

@@ -83,7 +83,10 @@ def test_images_are_taken_as_levels_and_as_floats_in_every_shape(likelihood):
         (lambda m: m.decode(torch.zeros(4, 2)), r"latents of shape \(4, 2\): should be \[..., 3\]"),
         (lambda m: m.sample(-1), "count = -1: should not be negative"),
         (lambda m: m.log_likelihood(random_images(2), draws=0), "draws = 0: should be at least 1"),
-        (lambda _: VAE(architecture(prior="a")), "unknown prior"),
+        *(
+            (lambda _, part=part: VAE(architecture(**{part: "a"})), f"unknown {part}")
+            for part in ("network", "likelihood", "posterior", "prior")
+        ),
     ],
 )
 def test_images_latents_counts_and_parts_that_cannot_be_are_refused(use, words):

@@ -102,12 +102,15 @@ def test_a_stage_keeps_to_its_share_from_the_start_and_while_it_runs(
     mine.adapt()
     mine.adapt()
     assert asked == [6, 4]
+    another_stage()
+    clock[0] += 0.3
+    mine.adapt()
     other.kill()
     other.join()
     clock[0] += 0.3
     mine.adapt()
     mine.limit(1)  # at once
-    assert asked == [6, 4, 6, 1]
+    assert asked == [6, 4, 2, 4, 1]
 
 
 @pytest.mark.parametrize(("portable", "threads"), [(True, 4), (False, 64)])

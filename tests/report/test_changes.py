@@ -132,8 +132,12 @@ def test_missing_results_are_named(project, changes):
 
 
 def test_a_mistake_ends_in_two_lines(stages, project, changes):
-    said = stages.fail("report.changes", first="import sys; sys.argv.append('nowhere')")
-    assert said.startswith("error: BASE = 'nowhere' is no commit of this repository.\nFetch it")
+    done = stages.run("report.changes", first="import sys; sys.argv.append('nowhere')")
+    assert (done["code"], done["stdout"]) == (1, "")
+    assert done["stderr"].splitlines() == [
+        "error: BASE = 'nowhere' is no commit of this repository.",
+        "Fetch it (git fetch origin), or choose one of: git log --oneline --all",
+    ]
     shutil.rmtree(project.folder / ".git")
     with pytest.raises(UserError, match=r"^there is no Git repository here.*\nRun this in the"):
         changes("nowhere")

@@ -63,9 +63,9 @@ def test_an_epoch_takes_each_step_at_its_rate_and_progress_and_keeps_each_images
     run = new_run(images, batch_size=16, epochs=3, schedule="one_cycle", importance_samples=2)
 
     class Noted(Plain):
-        def __call__(self, pixels, noise, learning_rate, progress):
+        def __call__(self, pixels, noise, rate, progress):
             noises.append(noise.flatten())
-            seen.append((len(pixels), noise.shape, learning_rate.item(), progress.item()))
+            seen.append((len(pixels), noise.shape, rate.item(), progress.item()))
             return pixels.flatten(1).sum(1) * torch.tensor([[-1.0], [1.0]])
 
     run.step, stream = Noted(run.model, run.optimizer, run.settings), torch.Generator()
@@ -79,7 +79,7 @@ def test_an_epoch_takes_each_step_at_its_rate_and_progress_and_keeps_each_images
     up = [0.001 * step / 13 / 0.3 for step in (1, 2, 3)]
     down = [0.001 * (1 - step / 13) / 0.7 for step in range(4, 13)]
     assert [rate for *_, rate, _ in seen] == pytest.approx(up + down)
-    # 900 numbers. Images, draws and dimensions share none, as the original's dimensions did.
+    # Of 900 numbers: no two images, draws or dimensions share one, as the original's did.
     assert len(torch.cat(noises).unique()) > 890
 
 
@@ -88,7 +88,7 @@ def test_the_last_or_the_best_weights_are_handed_over(monkeypatch, keep):
     elbos = iter([-9.0, -5.0, -7.0, -6.0])
     monkeypatch.setattr(
         "vae.training.loop.elbo_at_rest",
-        lambda model, pixels, noise: (torch.full((2,), next(elbos)), torch.zeros(2)),
+        lambda model, pixels, noise: torch.tensor([2 * [next(elbos)], [0.0, 0.0]]),
     )
     run = new_run(prepared(40), epochs=4, keep=keep)
     weight = next(iter(run.model.parameters()))
@@ -100,12 +100,10 @@ def test_the_last_or_the_best_weights_are_handed_over(monkeypatch, keep):
 def test_stochastic_training_pixels_are_drawn_anew_each_epoch_and_reproducibly(monkeypatch):
     grey = replace(prepared(30), intensities=True)
     grey.pixels[:] = 128  # alike: their order does not matter
-    seen, train_epoch = [], "vae.training.loop.train_epoch"
-    monkeypatch.setattr(
-        train_epoch, lambda _, pixels, *__: seen.append(pixels) or torch.zeros(2, 30)
-    )
+    seen, place = [], "vae.training.loop.train_epoch"
+    monkeypatch.setattr(place, lambda _, pixels, *__: seen.append(pixels) or torch.zeros(2, 30))
     for _ in range(2):
-        list(fit(new_run(grey), grey, prepared(30)))
+        list(fit(new_run(grey, epochs=15), grey, prepared(30)))
     assert len({its.sum().item() for its in seen[:15]}) > 7
     for first, second in zip(seen[:15], seen[15:], strict=True):
         assert torch.equal(first, second)

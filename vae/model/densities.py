@@ -1,4 +1,6 @@
-"""Densities of latents, in nats. All, and priors, leave out −½ log 2π for each dimension."""
+"""Densities of latents, in nats. Like the priors, they leave out −½ log 2π for each dimension: it
+cancels in the KL.
+"""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable

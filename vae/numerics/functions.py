@@ -3,7 +3,7 @@
 They then use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima
 over the first or the last dimension. torch's own exp, log, sqrt, sigmoid, softplus, softmax and
 logsumexp have other bits for each instruction set (tests/test_bits.py). Where bits may differ,
-torch's take their place: one or two operations, where the portable ones are 5 to 15.
+torch's exp, sigmoid and logaddexp take the place of three: one or two operations, and not 5 to 15.
 """
 
 import math

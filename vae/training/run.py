@@ -77,7 +77,7 @@ class Run:
         if settings.shards > 1:
             step = Sharded(model, optimizer, settings, processes)
         empty, count = torch.zeros(GRID, *train.shape, dtype=torch.uint8), settings.grids
-        # Of epochs with a picture: evenly, and the last among them.
+        # So many pictures, after evenly spaced epochs; the last epoch is among them.
         grids = {-(-settings.epochs * n // count): empty.clone() for n in range(1, count + 1)}
         schedule = resolve_name(SCHEDULES[settings.schedule])
         return cls(settings, model, optimizer, schedule, step, {}, grids, [])
