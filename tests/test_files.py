@@ -1,5 +1,6 @@
 """A file is written in one step, whoever else writes it and however the writer ends."""
 
+import fcntl
 import multiprocessing
 import os
 import time
@@ -39,8 +40,23 @@ def test_the_next_writer_removes_what_a_killed_one_left_but_not_a_living_ones(tm
     writers[0].join()
     write_atomically(tmp_path / "other", b"")
     assert len(list(tmp_path.glob(".file.*.partial"))) == 2
+    (tmp_path / ".file.0.partial").touch()  # of one that was killed before it wrote anything
     write_atomically(tmp_path / "file", b"mine")
     assert (tmp_path / "file").stat().st_mode & 0o777 == 0o666 & ~umask  # others may read it
     (partial,) = tmp_path.glob(".*.partial")
     assert partial.read_bytes() == b"theirs"
     writers[1].kill()
+
+
+def test_a_file_that_another_writer_removes_before_it_is_locked_is_written_anew(
+    tmp_path, monkeypatch
+):
+    def remove_and_lock(file, kind):
+        monkeypatch.undo()
+        os.unlink(file.name)
+        fcntl.flock(file, kind)
+
+    monkeypatch.setattr(fcntl, "flock", remove_and_lock)
+    write_atomically(tmp_path / "file", b"mine")
+    assert (tmp_path / "file").read_bytes() == b"mine"
+    assert os.listdir(tmp_path) == ["file"]

@@ -37,6 +37,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             if fcntl:
                 with suppress(OSError):  # some network file systems have no locks
                     fcntl.flock(file, fcntl.LOCK_EX)  # until it is closed, or this process ends
+                if not partial.exists():  # another writer has removed it before it was locked
+                    return write_atomically(path, content)
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -60,9 +62,8 @@ def _remove_what_the_killed_left(path: Path) -> None:
     """Removes the partial files of `path` that no living process holds a lock on."""
     for partial in path.parent.glob(f".{path.name}.*.partial"):
         with suppress(OSError), open(partial, "rb") as file:
-            if os.fstat(file.fileno()).st_size:  # an empty one may be about to be locked
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                partial.unlink()
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            partial.unlink()
 
 
 def write_json(path: str | Path, content: Mapping[str, object]) -> None:
