@@ -135,7 +135,7 @@ def draw(results: dict[str, list[dict]]) -> None:
             axes.annotate(
                 its[0]["preset"],
                 (x, y),
-                (-8, 4 if line is axes.lines[0] else -14),
+                (-8, 4 if line is axes.lines[0] or its is its_presets[-1] else -14),
                 textcoords="offset points",
                 ha="right",
                 bbox={"facecolor": "white", "edgecolor": "none", "pad": 0},
