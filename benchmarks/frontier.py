@@ -124,12 +124,13 @@ def table(results: dict[str, list[dict]]) -> str:
 def draw(results: dict[str, list[dict]]) -> None:
     figure, axes = plt.subplots(figsize=(8, 4.5), layout="constrained")
     stochastic = [its for its in results.values() if its[0]["test"]["binarization"] == "stochastic"]
-    for processor in dict.fromkeys(timed(its)["processor"] for its in stochastic):
-        its_presets = [its for its in stochastic if timed(its)["processor"] == processor]
+    for machine in dict.fromkeys(timed(its)["processor"] for its in stochastic):
+        its_presets = [its for its in stochastic if timed(its)["processor"] == machine]
         minutes = [timed(its)["training_seconds"] / 60 for its in its_presets]
         bounds = [[result["test"]["log_likelihood"] for result in its] for its in its_presets]
         means = [sum(values) / len(values) for values in bounds]
-        (line,) = axes.plot(minutes, means, label=processor)
+        (line,) = axes.plot(minutes, means, label=machine)
+        # The first line's names stand above it. Another's would cover that line, but for its best.
         for its, x, values, y in zip(its_presets, minutes, bounds, means, strict=True):
             axes.plot([x] * len(values), values, ".", color=line.get_color())
             axes.annotate(
@@ -166,8 +167,7 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.preset:
         path = FOLDER / f"{arguments.preset}-{arguments.seed}.json"
-        alone = not arguments.beside
-        result = run(arguments.preset, arguments.seed, alone, arguments.set)
+        result = run(arguments.preset, arguments.seed, not arguments.beside, arguments.set)
         path.write_text(json.dumps(result, indent=2) + "\n")
         print(path.read_text())
     else:

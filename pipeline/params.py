@@ -121,22 +121,15 @@ def _with_networks_settings() -> type[ModelParts]:
 Model: Any = _with_networks_settings()
 
 
-class Computing(Section):
-    """A section with a field `numerics` and a field `precision`."""
-
-    @model_validator(mode="after")
-    def _precision_fits(self) -> Self:
-        values = self.model_dump()
-        if values["precision"] == "bfloat16" and values["numerics"] == "portable":
-            name = type(self).__name__.lower()
-            raise ValueError(
-                f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
-                f"from processor to processor; set {name}.numerics to native"
-            )
-        return self
+def check_precision(section: "Train | Evaluate", name: str) -> None:
+    if section.precision == "bfloat16" and section.numerics == "portable":
+        raise ValueError(
+            f"{name}.precision = 'bfloat16' with {name}.numerics = 'portable': its bits differ "
+            f"from processor to processor; set {name}.numerics to native"
+        )
 
 
-class Train(Computing):
+class Train(Section):
     device: Device
     seed: Seed
     decoder_bias: Literal["random", "log_odds"]
@@ -162,10 +155,11 @@ class Train(Computing):
     @model_validator(mode="after")
     def _combinations(self) -> Self:
         self.settings()
+        check_precision(self, "train")
         return self
 
 
-class Evaluate(Computing):
+class Evaluate(Section):
     device: Device
     numerics: Literal["portable", "native"]
     precision: Literal["float32", "bfloat16"]
@@ -173,6 +167,11 @@ class Evaluate(Computing):
     importance_samples: Count
     proposal_steps: Annotated[Int, Field(ge=0, le=10**6)]
     seed: Seed
+
+    @model_validator(mode="after")
+    def _precision_fits(self) -> Self:
+        check_precision(self, "evaluate")
+        return self
 
 
 class Sample(Section):

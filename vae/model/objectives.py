@@ -1,5 +1,5 @@
-"""What training maximizes. Each objective is a function of `Terms` to nats for each image, [N], or
-for all; higher is better.
+"""What training maximizes. Each objective is a function of `Terms`; it gives nats for each
+image, [N], or one number for all. Higher is better.
 
 The evidence lower bound and the importance-weighted bound are one: `bound` of one draw and of
 several. Training takes the gradient by `loss(...).backward()`. Evaluation measures the same terms,
