@@ -1,5 +1,6 @@
 """A folder of the user's own pictures."""
 
+import os
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,10 +20,13 @@ KINDS = ".png", ".jpg", ".jpeg"
 
 
 class Pictures(ImageFolder):  # type: ignore[misc]
-    """Folders inside are classes; pictures in a folder without any are one class."""
+    """Folders inside are classes, but for hidden ones; pictures in a folder without any are one
+    class.
+    """
 
     def find_classes(self, directory: str) -> tuple[list[str], dict[str, int]]:
-        classes = sorted(path.name for path in Path(directory).iterdir() if path.is_dir()) or ["."]
+        folders = [path.name for path in Path(directory).iterdir() if path.is_dir()]
+        classes = sorted(name for name in folders if not name.startswith(".")) or ["."]
         return classes, {name: label for label, name in enumerate(classes)}
 
 
@@ -35,23 +39,33 @@ class Folder:
     title = ""  # the folder's name
 
     def load(self, prepare: Any) -> tuple[Arrays, Arrays]:
-        """Raises Refusal if there is no such folder, or too little in it, and UserError if a
-        picture cannot be read.
+        """Raises Refusal if there is no such folder, or too little or too much in it, and UserError
+        if something in it cannot be read.
         """
         folder, size, held_out = Path(prepare.folder), prepare.image_size, prepare.validation_size
-        self.title = folder.resolve().name
+        named = f"prepare.folder = {str(folder)!r}"
         if not folder.is_dir():
-            raise Refusal(f"prepare.folder = {str(folder)!r}: there is no such folder")
+            raise Refusal(f"{named}: there is no such folder; give its full path, without ~")
+        self.title = in_short(folder.resolve().name)
+        for _ in os.walk(folder, onerror=_refuse):  # torchvision leaves out what it may not read
+            pass
         mode = "RGB" if prepare.channels == 3 else "L"
         pictures = Pictures(
             str(folder), transforms.PILToTensor(), loader=partial(_open, mode=mode, size=size),
-            allow_empty=True, is_valid_file=lambda path: path.lower().endswith(KINDS),
+            allow_empty=True, is_valid_file=partial(_is_picture, folder),
         )  # fmt: skip
+        beside = [path.name for path in folder.iterdir() if _is_picture(folder, path)]
+        if pictures.classes != ["."] and beside:
+            raise Refusal(f"{named}: {in_short(beside[0])} is in none of its folders, the classes")
+        if len(pictures.classes) > 256:
+            raise Refusal(f"{named} has {len(pictures.classes)} folders: 256 classes are allowed")
+        if len({os.path.realpath(path) for path, _ in pictures.samples}) < len(pictures):
+            raise Refusal(f"{named} has a picture twice, by a link; remove it")
         if len(pictures) <= 2 * held_out:
             raise Refusal(
-                f"prepare.folder = {str(folder)!r} has {len(pictures)} PNG and JPEG pictures, of "
-                f"which prepare.validation_size = {held_out} is held out for validation and again "
-                f"for test"
+                f"{named} has {len(pictures)} PNG and JPEG pictures, of which "
+                f"prepare.validation_size = {held_out} is held out for validation and again for "
+                f"test; set it to less than half of the pictures"
             )
         images = [_read(pictures, index) for index in tqdm(range(len(pictures)), disable=None)]
         every, labels = torch.stack(images).numpy(), np.array(pictures.targets)
@@ -59,6 +73,16 @@ class Folder:
         order = torch.randperm(len(every), generator=random).numpy()
         test, train = np.sort(order[:held_out]), np.sort(order[held_out:])
         return (every[train], labels[train]), (every[test], labels[test])
+
+
+def _is_picture(folder: Path, path: str | Path) -> bool:
+    """By the name of a file in the folder, which is no hidden one, nor in a hidden folder."""
+    inside = Path(path).relative_to(folder)
+    return inside.suffix.lower() in KINDS and not any(part[0] == "." for part in inside.parts)
+
+
+def _refuse(error: OSError) -> None:
+    raise UserError(f"{error.filename} cannot be read ({error.strerror})")
 
 
 def _open(path: str, mode: str, size: int) -> Image.Image:
@@ -75,7 +99,8 @@ def _read(pictures: Pictures, index: int) -> torch.Tensor:
     try:
         return pictures[index][0]
     except Exception as error:  # whatever the format's reader raises
+        path, reason = map(in_short, (pictures.samples[index][0], error))
         raise UserError(
-            f"{pictures.samples[index][0]} cannot be read as a picture ({in_short(error)}).\n"
+            f"{path} cannot be read as a picture ({reason}).\n"
             f"Repair or remove it, and run this again"
         ) from None

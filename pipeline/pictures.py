@@ -28,7 +28,8 @@ def save_grid(
     )
     axes.imshow(sheet, cmap="gray", vmin=0, vmax=1, interpolation="nearest")
     axes.set_axis_off()
-    figure.text(margin / total[0], 1 - 0.25 / total[1], title, fontsize=10, va="center")
+    figure.text(margin / total[0], 1 - 0.25 / total[1], title, fontsize=10, va="center",
+                parse_math=False)  # fmt: skip
     rows = len(row_labels)
     for row, label in enumerate(row_labels):
         axes.text(-0.02, 1 - (row + 0.5) / rows, label, transform=axes.transAxes,
@@ -70,7 +71,8 @@ def save_latent_map(path: str | Path, means: np.ndarray, labels: np.ndarray, dat
         chosen = points[labels == label]
         axes.scatter(chosen[:, 0], chosen[:, 1], s=3, alpha=0.6, linewidths=0,
                      color=colour, label=str(label))  # fmt: skip
-    axes.set_title(f"Posterior means of {len(means):,} {dataset} test images\n{words}", fontsize=10)
+    axes.set_title(f"Posterior means of {len(means):,} {dataset} test images\n{words}", fontsize=10,
+                   parse_math=False)  # fmt: skip
     axes.set_xlabel("first component")
     axes.set_ylabel("second component")
     axes.legend(title="class", markerscale=4, loc="center left", bbox_to_anchor=(1, 0.5),

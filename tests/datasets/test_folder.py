@@ -1,9 +1,11 @@
 """A folder of pictures is a data set."""
 
+import shutil
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from datasets.load import load_dataset
@@ -60,19 +62,50 @@ def test_the_middle_square_is_shown_in_grey_with_its_contrast(tmp_path):
         assert labels.tolist() == count * [0]  # a flat folder is one class
 
 
+def test_hidden_folders_and_files_are_no_part_of_it(folder):
+    before = load(folder)
+    (folder / ".thumbnails").mkdir()
+    shutil.copy(folder / "day" / "0.png", folder / ".thumbnails" / "0.png")
+    (folder / "day" / "._0.png").write_text("not a picture")
+    for ours, its in zip(before[1:], load(folder)[1:], strict=True):
+        assert all(map(torch.equal, ours, its))
+    flat = load(folder / "day", validation_size=2)
+    (folder / "day" / ".thumbnails").mkdir()
+    shutil.copy(folder / "day" / "0.png", folder / "day" / ".thumbnails" / "0.png")
+    assert len(load(folder / "day", validation_size=2)[1][0]) == len(flat[1][0]) == 13
+
+
+def test_pictures_that_would_be_left_out_or_counted_twice_are_refused(folder):
+    (folder / "night" / "up").symlink_to("..")
+    with pytest.raises(Refusal, match="has a picture twice, by a link"):
+        load(folder)
+    (folder / "night" / "up").unlink()
+    shutil.copy(folder / "day" / "0.png", folder / "alone.PNG")
+    with pytest.raises(Refusal, match=r"alone\.PNG is in none of its folders, the classes"):
+        load(folder)
+    (folder / "alone.PNG").unlink()
+    for number in range(255):
+        (folder / str(number)).mkdir()
+    with pytest.raises(Refusal, match="has 257 folders: 256 classes are allowed"):
+        load(folder)
+    with pytest.raises(Refusal, match=r"has 15 PNG .*; set it to less than half"):
+        load(folder / "day", validation_size=8)
+
+
 def test_a_folder_that_is_not_there_is_named(tmp_path):
     with pytest.raises(Refusal, match=r"^prepare\.folder = '.*nowhere': there is no such folder"):
         load(str(tmp_path / "nowhere"))
 
 
 def test_all_stages_take_it(stages, folder):
+    folder = folder.rename(folder.with_name("a$_$b"))  # no formula
     stages.project.choose(
         f"prepare.dataset=folder prepare.folder={folder} prepare.binarization=none "
         f"prepare.channels=3 prepare.image_size=12 prepare.validation_size=5 "
         f"train.epochs=1 model.likelihood=logistic model.network=conv model.channels=4"
     )
     metrics = stages.measure()
-    assert (metrics["dataset"], metrics["binarization"]) == ("pictures", "none")
+    assert (metrics["dataset"], metrics["binarization"]) == ("a$_$b", "none")
     assert metrics["elbo"] < metrics["log_likelihood"] < 0
     assert metrics["bits_per_dimension"] > 0
     with Image.open(stages.project.folder / "plots/epochs/1.png") as picture:
