@@ -44,12 +44,24 @@ def kind(dataset: str, binarization: str, shape: tuple[int, int, int]) -> str:
 
 @dataclass(frozen=True)
 class Images:
+    """Raises ValueError if the pixels are not uint8 [N, C, H, W], or beyond their levels."""
+
     pixels: Tensor  # uint8 [N, C, H, W]: levels 0, 1, …, levels − 1, or intensities 0..255
     labels: Tensor  # uint8 [N]
     levels: int  # 2 or 256
     intensities: bool  # True: pixels hold intensities, from which binary pixels are drawn
     dataset: str  # MNIST, say
     binarization: str  # threshold N | stochastic | none
+
+    def __post_init__(self) -> None:
+        its, top = self.pixels, 255 if self.intensities else self.levels - 1
+        if its.dtype != torch.uint8 or its.ndim != 4:
+            raise ValueError(
+                f"images are {its.dtype} of shape {tuple(its.shape)}: should be a tensor of uint8, "
+                f"[N, C, H, W]"
+            )
+        if its.numel() and (largest := int(its.max())) > top:
+            raise ValueError(f"a pixel is {largest}: should be 0 to {top}")
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -14,6 +14,7 @@ from vae.errors import Refusal
 from vae.evaluation.bounds import evaluate
 from vae.evaluation.proposals import refined
 from vae.model import LIKELIHOODS, POSTERIORS, PRIORS
+from vae.model.ladder import LadderDensity
 from vae.model.likelihoods import Bernoulli
 from vae.model.objectives import Terms, free_groups, loss
 
@@ -80,6 +81,17 @@ def test_the_estimators_have_the_same_mean(prior, posterior, draws, estimator):
     moved = error > 1e-12
     # Student's t with 49 degrees of freedom: beyond 3 in 0.4% of cases.
     assert (deviations[moved] > 3).double().mean() < 0.03
+
+
+def test_dregs_gradient_is_that_of_draws_that_are_decoded_from_the_top(monkeypatch):
+    """A ladder otherwise goes on from where its draws have come, past their weights."""
+    model, gradients = small_vae(posterior="ladder"), []
+    noise = torch.randn(10, 5, model.architecture.latent_dim, dtype=double)
+    for _ in range(2):
+        loss(model, random_images(5), noise, START, gradient="dreg")[0].backward()
+        gradients.append(gradient(model))
+        monkeypatch.setattr(LadderDensity, "_drew", lambda *_: False)
+    torch.testing.assert_close(*gradients)
 
 
 class Normals(Bernoulli):

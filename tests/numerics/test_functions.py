@@ -47,6 +47,16 @@ def test_value_and_gradient_are_torchs_in_double_precision(
         torch.testing.assert_close(value, expected, rtol=error, atol=0)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_a_portable_exp_has_finite_gradients_however_small_it_is(monkeypatch, dtype):
+    monkeypatch.setattr(Rule, "portable", True)
+    x = torch.tensor([-1e4, -800.0, -100.0, -89.0], dtype=dtype, requires_grad=True)
+    value = numerics.exp(x)
+    value.sum().backward()
+    torch.testing.assert_close(value, x.exp(), rtol=1e-6, atol=1e-38)
+    torch.testing.assert_close(x.grad, x.exp(), rtol=1e-6, atol=1e-38)
+
+
 def test_mean_and_stderr_are_exact_in_any_order():
     values = torch.cat([torch.full((999,), 1e8), torch.full((999,), -1e8), torch.ones(2)])
     shuffled = values[torch.randperm(len(values))]

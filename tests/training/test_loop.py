@@ -150,6 +150,7 @@ def test_a_network_that_uses_a_layer_twice_is_saved_and_resumed(monkeypatch, tmp
 def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(monkeypatch):
     monkeypatch.setitem(NETWORKS, "averaging", "tests.training.networks:Averaging")
     model = {"network": "averaging", "settings": {}}
-    with pytest.raises(Refusal, match=r"batch_size = 4 leaves one of 21 images for the last"):
-        new_run(prepared(21), model, batch_size=4)
+    for size in 1, 4:
+        with pytest.raises(Refusal, match=rf"batch_size = {size} leaves one of 21 images for the"):
+            new_run(prepared(21), model, batch_size=size)
     new_run(prepared(22), model, batch_size=4)

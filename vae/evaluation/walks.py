@@ -1,4 +1,4 @@
-"""Points of the latent space that pictures show: straight lines, and groups that are held."""
+"""Latents for the pictures: straight lines, and samples with their upper groups held fixed."""
 
 import math
 

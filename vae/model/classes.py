@@ -39,7 +39,10 @@ class Classes(nn.Module):
         """Labels that a person gives. Raises ValueError unless they are so many of the classes."""
         if labels is None:
             raise ValueError("a conditional model needs labels")
-        its = torch.as_tensor(labels, device=self.to_outputs.weight.device)
+        try:
+            its = torch.as_tensor(labels, device=self.to_outputs.weight.device)
+        except (TypeError, ValueError, RuntimeError) as error:
+            raise ValueError(f"no array of labels: {error}") from None
         if its.numel() and (its.is_floating_point() or its.is_complex()):
             raise ValueError(f"labels are {its.dtype}: should be integers")
         its = its.long()

@@ -1,8 +1,8 @@
 """What training maximizes. Each objective is a function of `Terms`; it gives nats for each
 image, [N], or one number for all. Higher is better.
 
-The evidence lower bound and the importance-weighted bound are one: `bound` of one draw and of
-several. Training takes the gradient by `loss(...).backward()`. Evaluation measures the same terms,
+`bound` is the evidence lower bound for one draw, and the importance-weighted bound for several.
+Training takes the gradient by `loss(...).backward()`. Evaluation measures the same terms,
 `VAE.elbo_terms` and `VAE.log_weights`, whatever the objective was.
 """
 
@@ -29,7 +29,7 @@ class Terms:
     q: Density  # q(z|x)
     z: Tensor  # the draws, [K, N, latent]
     reconstruction: Tensor  # log p(x|z), [K, N]
-    kl: Tensor  # KL of q to the prior, [K, N]: exact where it can be, else at the draws
+    kl: Tensor  # KL of q to the prior, [K, N]: at the draws, or exact if K = 1 and without stl
     kl_weight: float  # train.kl_weight
     progress: Tensor  # the share of training that is done, 0 to 1, of no dimensions
 
@@ -84,6 +84,8 @@ def loss(
     """
     q = model.posterior(x)
     z = q.draw(noise)
+    if gradient == "dreg":
+        z = z.clone()  # so that a ladder decodes from these, whose gradient is weighed below
     if len(noise) == 1 and gradient == "reparameterized":
         reconstruction, kl = model.elbo_terms(x, q, z)
     else:

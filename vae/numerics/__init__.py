@@ -1,8 +1,4 @@
-"""Arithmetic whose bits do not depend on the machine, and what it takes to have it.
-
-The model and its objectives call these functions. One line of the model asks for its share of the
-processors; otherwise they say nothing of processors or threads.
-"""
+"""Arithmetic with the same bits on every machine, for the model and its objectives."""
 
 from vae.numerics.functions import (
     exp,

@@ -1,9 +1,9 @@
-"""Elementary functions, with the same bits on every x86-64 processor if they are to be portable.
+"""Elementary functions. Their portable forms have the same bits on every x86-64 processor.
 
-They then use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima
+These use only torch's tanh, expm1, log1p, logsigmoid, reciprocal and frexp, and sums and maxima
 over the first or the last dimension. torch's own exp, log, sqrt, sigmoid, softplus, softmax and
-logsumexp have other bits for each instruction set (tests/test_bits.py). Where bits may differ,
-torch's exp, sigmoid and logaddexp take the place of three: one or two operations, and not 5 to 15.
+logsumexp have other bits for each instruction set (tests/test_bits.py). With native numerics, exp,
+sigmoid and log_add_exp are torch's own.
 """
 
 import math
@@ -21,8 +21,9 @@ def exp(x: Tensor) -> Tensor:
     """e^x, as accurate as torch.exp."""
     if not Rule.portable:
         return x.exp()
-    # Where x > 0 the second is not taken. It is kept finite: at infinity the gradient would be NaN.
-    return torch.where(x > 0, x.expm1() + 1, ((-x).clamp(min=-1).expm1() + 1).reciprocal())
+    # The second is kept finite, also where it is not taken: at infinity its gradient would be NaN.
+    most = 709 if x.dtype == torch.float64 else 88  # log of the largest number
+    return torch.where(x > 0, x.expm1() + 1, ((-x).clamp(-1, most).expm1() + 1).reciprocal())
 
 
 def log(x: Tensor) -> Tensor:

@@ -51,7 +51,12 @@ class Run:
         try:
             model = VAE(architecture)
         except ValueError as error:
-            raise Refusal(f"model.network = {architecture.network!r}: {error}") from None
+            reason = str(error)
+            if not reason.startswith("model."):  # which names the parameter
+                reason = f"model.network = {architecture.network!r}: {reason}"
+            raise Refusal(reason) from None
+        if train.shape != architecture.shape:
+            raise Refusal(f"images of {train.shape}, and the model is for {architecture.shape}")
         model.dataset, model.binarization = train.dataset, train.binarization
         model.precision = getattr(torch, settings.precision)
         if model.likelihood.levels != train.levels:
@@ -60,7 +65,8 @@ class Run:
                 f"{model.likelihood.levels} levels, and these have {train.levels} "
                 f"(binarization: {train.binarization})"
             )
-        if len(train.pixels) % settings.batch_size == 1 and any(True for _ in model.buffers()):
+        last = len(train.pixels) % settings.batch_size or settings.batch_size
+        if last == 1 and any(True for _ in model.buffers()):
             raise Refusal(
                 f"train.batch_size = {settings.batch_size} leaves one of {len(train.pixels)} "
                 f"images for the last batch, and model.network = {architecture.network!r} keeps "

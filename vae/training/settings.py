@@ -27,7 +27,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         k = self.importance_samples
-        if k > 1 and self.kl_weight != 1:
+        if k > 1 and self.kl_weight != 1 and self.objective == "bound":
             raise ValueError(
                 f"train.importance_samples = {k} with train.kl_weight = {self.kl_weight:g}: the "
                 f"bound of several draws has no KL to weigh; set kl_weight to 1, or "
@@ -38,10 +38,11 @@ class Settings:
                 f"train.gradient = {self.gradient!r} with train.importance_samples = {k}: stl is "
                 f"for one draw (it is biased for more), dreg is its form for several"
             )
-        if self.gradient == "dreg" and self.objective != "bound":
+        of_another = self.gradient == "dreg" and self.objective != "bound"
+        if of_another or (self.gradient, self.objective) == ("stl", "free_groups"):
             raise ValueError(
-                f"train.gradient = 'dreg' with train.objective = {self.objective!r}: dreg is an "
-                f"estimator of the bound's gradient alone; set train.gradient to reparameterized"
+                f"train.gradient = {self.gradient!r} with train.objective = {self.objective!r}: "
+                f"there is no such estimator of its gradient; set train.gradient to reparameterized"
             )
         if self.batch_size % self.shards:
             raise ValueError(

@@ -191,7 +191,7 @@ def together(device: str, shards: int) -> Iterator[tuple[Processes, str]]:
         if rank > 0:
             sys.stdout = sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
         device, backend = own_device(device), "gloo"
-        if device.startswith("cuda"):
+        if device.startswith("cuda:") and int(device[5:]) < torch.cuda.device_count():
             torch.cuda.set_device(torch.device(device))
             backend = "cpu:gloo,cuda:nccl"
         distributed.init_process_group(backend, timeout=PATIENCE)
@@ -222,10 +222,14 @@ def own_device(name: str) -> str:
 
     Raises Refusal if there are too few.
     """
-    gpus = torch.cuda.device_count()
+    gpus, here = torch.cuda.device_count(), int(os.environ["LOCAL_WORLD_SIZE"])
+    if name.startswith("cuda:") and here > 1:
+        raise Refusal(
+            f"train.device = {name!r} with TORCHRUN = {os.environ.get('TORCHRUN')!r}: its {here} "
+            f"processes need a GPU each; set train.device to cuda"
+        )
     if name not in ("cuda", "auto") or not gpus:
         return name
-    here = int(os.environ["LOCAL_WORLD_SIZE"])
     if here > gpus:
         raise Refusal(
             f"TORCHRUN = {os.environ.get('TORCHRUN')!r} starts {here} processes on a machine "

@@ -1,4 +1,4 @@
-"""How a step of training is computed. The loop says what an epoch is, and knows none of this."""
+"""Computes one training step. The loop (loop.py) does not depend on how."""
 
 from collections.abc import Callable
 from pkgutil import resolve_name

@@ -1,9 +1,9 @@
 """A decoder whose latents stand in groups, from the top down, and an encoder to infer them.
 
-Each latent is N(0, 1) before it enters the decoder. What it means depends on the groups above it,
-as the decoder's state does: so a plain prior and this decoder are the generative model of a ladder
+All latents have the prior N(0, 1). The decoder reads them group after group, and what a latent
+means depends on the groups above it. Together they are the generative model of a ladder
 (Sønderby et al. 2016, arXiv:1602.02282; Vahdat & Kautz 2020, arXiv:2007.03898; Child 2021,
-arXiv:2011.10650). The posterior `ladder` goes the same way down.
+arXiv:2011.10650). The posterior `ladder` follows the same order.
 """
 
 from collections.abc import Callable
