@@ -1,8 +1,8 @@
 """What `stages` does before anything else: it binds the stage to the DVC that started it, refuses a
 Python without the project's packages, and notes the code that Python loads.
 
-What DVC records has to be what ran. The files may change between their loading and the end of a
-stage, and Python's own cache of compiled code takes a file of the same size and time for the same.
+DVC should record the code that ran. But files may change while a stage runs, and Python's bytecode
+cache misses a change that keeps a file's size and time.
 """
 
 import contextlib

@@ -25,13 +25,15 @@ class Inputs:
         """Each parameter's value, and each file's digest, by name."""
         if not Path("dvc.yaml").exists():
             return {}
-        stage = load_yaml("dvc.yaml")["stages"][self.stage]
-        params = load_yaml("params.yaml")
-        found = flat({section: params.get(section) for section in stage["params"]})
-        named = {f"${{{name}}}": str(value) for name, value in found.items()}  # in dvc.yaml
-        for dependency in (Path(named.get(name, name)) for name in stage["deps"]):
+        stage = (load_yaml("dvc.yaml") or {}).get("stages", {}).get(self.stage, {})
+        params, every = stage.get("params", []), flat(load_yaml("params.yaml") or {})
+        sections = [its for its in params if isinstance(its, str)]  # others name other files
+        found = {name: every[name] for name in every if name.startswith(tuple(sections))}
+        named = {f"${{{name}}}": str(value) for name, value in every.items()}  # in dvc.yaml
+        others = [file for its in params if isinstance(its, dict) for file in its]
+        for dependency in (Path(named.get(its, its)) for its in [*stage.get("deps", []), *others]):
             # As in .dvcignore: an editor's or a system's file in a folder of code is none of it.
-            files = "*.py" if dependency.parts[0] in CODE else "*"
+            files = "*.py" if dependency.parts[:1] and dependency.parts[0] in CODE else "*"
             inside = dependency.rglob(files) if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:

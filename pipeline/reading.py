@@ -28,8 +28,8 @@ def load_yaml(path: str | Path) -> Any:
         raise UserError(f"{path} is missing: run from the project's root folder") from None
     except OSError as error:
         raise UserError(f"{path} cannot be read: {error.strerror}") from None
-    # Nested too deeply, or an integer with more digits than Python converts.
-    except (YAMLError, ValueError, RecursionError) as error:
+    # Nested too deeply, an integer with more digits than Python converts, or a false tag.
+    except (YAMLError, ValueError, RecursionError, LookupError) as error:
         reason = in_short(str(error).split("To suppress")[0])
         raise UserError(f"{path} is not valid YAML: {reason}") from None
 
@@ -75,7 +75,7 @@ def _explain(entry: ErrorDetails, model: type[BaseModel]) -> str:
         hint = (
             f"did you mean {'.'.join([*path, *close])}?" if close else f"known: {', '.join(known)}"
         )
-        return f"{name} = {_shown(value)} is not a parameter; {hint}"
+        return f"{in_short(name)} = {_shown(value)} is not a parameter; {hint}"
     if kind == "missing":
         return f"{name} is missing"
     message = re.sub("^(Value error, |Input |List )| after validation.*", "", entry["msg"])

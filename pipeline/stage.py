@@ -140,6 +140,11 @@ def run_stage(name: str, main: Callable[[Inputs], None], launched: bool = False)
                 f"the code that runs is that of {ROOT}, and not of this folder, {Path().absolute()}"
                 f".\nUnset PYTHONPATH and PYTHONSAFEPATH, and run it again"
             )
+        if sys.argv[1:]:
+            raise Refusal(
+                f"{' '.join(sys.argv[1:])}: a stage takes no arguments; edit params.yaml, or set "
+                f"parameters by dvc exp run -S"
+            )
         load_params()  # what is no table of parameters is refused before anything reads it
         with contextlib.nullcontext() if launched else alone(name):
             inputs = Inputs(name)

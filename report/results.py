@@ -83,7 +83,7 @@ def _picture(path: Path) -> Picture:
         with Image.open(io.BytesIO(content), formats=["PNG"]) as image:
             width, height = image.size
             image.load()
-    except (OSError, ValueError, SyntaxError) as error:
+    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
         raise _damaged(path, error) from None
     source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
     return Picture(path.stem, source, width, height)

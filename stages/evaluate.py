@@ -1,4 +1,4 @@
-"""Measures the model on all test images, and on some images of each split side by side.
+"""Measures the model on all test images, and on up to 5,000 training and validation images.
 
 Writes metrics/test.json, plots/splits.csv, plots/bounds.csv, plots/units.csv,
 and pictures: plots/reconstructions.png, latent.png, interpolations.png, traversals.png.
@@ -89,7 +89,6 @@ def main(inputs: Inputs) -> None:
     }
     if model.classes:
         metrics["conditional"] = True  # every bound is on log p(x|y)
-    write_json("metrics/test.json", metrics)
     rows = []
     for bound in result.bounds:
         value, stderr = mean_and_stderr(bound.mean())
@@ -103,6 +102,7 @@ def main(inputs: Inputs) -> None:
         save_groups(model, result, kl, generator(device, params.seed, "held groups"))
     else:
         save_traversals(model, result, test, metrics, kl)
+    write_json("metrics/test.json", metrics)  # last, when all else has been written
 
 
 def save_pictures(model: VAE, result: Evaluation, test: Images, metrics: dict[str, Any]) -> None:

@@ -1,6 +1,6 @@
 """Draws new images: z from the prior, through the decoder. Writes plots/samples.png.
 
-Each row of a conditional model's is of a class, in turn.
+For a conditional model, each row shows one class, in turn.
 """
 
 from pipeline.inputs import Inputs

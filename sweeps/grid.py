@@ -10,7 +10,7 @@ from hydra.errors import HydraException
 
 from pipeline.params import Params, load_params
 from pipeline.reading import validated
-from vae.errors import UserError
+from vae.errors import UserError, in_short
 
 
 @dataclass(frozen=True)
@@ -49,10 +49,10 @@ def _combinations(settings: Sequence[str]) -> list[list[str]]:
         sweeps = get_hydra_sweeps({"params.yaml": list(settings)})
         if empty := [its for its in settings if not get_hydra_sweeps({"params.yaml": [its]})]:
             raise ValueError(f"{empty[0]} has no value: range(START,STOP) ends before STOP")
-    except (HydraException, ValueError) as error:
+    except (HydraException, ValueError, ArithmeticError) as error:
         reason = " ".join(str(error).split()).split("://")[0].removesuffix(" See https")[:150]
         raise UserError(
-            f"-S {' '.join(settings)}: cannot be used ({reason}).\n"
+            f"-S {in_short(' '.join(settings))}: cannot be used ({reason}).\n"
             f"Write it as -S 'train.kl_weight=0.5,1,2' or -S 'model.hidden_dims=[512,64],[300]'"
         ) from None
     return [sweep["params.yaml"] for sweep in sweeps]

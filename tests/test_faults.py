@@ -13,6 +13,8 @@ from safetensors.torch import save
 
 from vae.files import load_tensors
 
+METRICS = "metrics/test.json"
+
 
 @pytest.mark.parametrize(
     ("stage", "room", "named"),
@@ -35,6 +37,18 @@ def test_a_full_disk_is_named_and_nothing_is_lost(stages, stage, room, named):
     assert not list(stages.project.folder.glob("*/.*.partial"))
     assert stages.run(stage)["code"] == 0
     assert stages.project.outputs(stage) == before
+
+
+def test_metrics_stay_if_a_picture_cannot_be_written(stages):
+    path, before = stages.project.folder / "plots/traversals.png", stages.project.read(METRICS)
+    path.unlink()
+    path.mkdir()
+    stages.project.choose("evaluate.seed=1")
+    assert "cannot write plots/traversals.png: Is a directory" in stages.fail("evaluate")
+    assert stages.project.read(METRICS) == before
+    path.rmdir()
+    stages.succeed("evaluate")
+    assert stages.project.read(METRICS) != before
 
 
 def test_a_folder_that_cannot_be_written_is_named(stages):

@@ -56,6 +56,20 @@ def test_a_section_that_is_no_table_any_more_is_named(project, monkeypatch):
         inputs.check()
 
 
+def test_single_parameters_and_other_files_of_them_are_inputs(project, monkeypatch):
+    monkeypatch.chdir(project.folder)
+    (project.folder / "other.yaml").write_text("value: 1")
+    project.set("params: [sample]", "params: [sample.seed, {other.yaml: [value]}]", "dvc.yaml")
+    for file, changed in ("params.yaml", "sample.seed"), ("other.yaml", "other.yaml"):
+        inputs = Inputs("sample")
+        path = project.folder / file
+        path.write_text(path.read_text().replace("seed: 0", "seed: 1").replace("value: 1", ""))
+        with pytest.raises(UserError, match=f"^{changed} changed while"):
+            inputs.check()
+    project.set("  sample:", "  draw:", "dvc.yaml")
+    assert Inputs("sample").before == {}
+
+
 LOADED_AND_EDITED = """
 import pathlib, stages, vae.training.optimizer
 path = pathlib.Path("vae/training/optimizer.py")

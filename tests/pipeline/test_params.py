@@ -54,7 +54,7 @@ def refusal(load, *arguments) -> str:
         ("train.learning_rate", ".nan", "train.learning_rate = nan: should be a finite number"),
         ("train.kl_weight", "1e40", "train.kl_weight = 1e+40: should be less than or equal to"),
         ("train.device", "gpu", "train.device = 'gpu': should be cpu, cuda, cuda:N, mps or auto"),
-        ("model.network", "cnn", "model.network = 'cnn': should be 'mlp', 'conv' or "),
+        ("model.network", "cnn", "model.network = 'cnn': should be 'mlp', "),
         ("model.hidden_dims", "[]", "model.hidden_dims has 0 layers: should be 1 to 100"),
         ("model.hidden_dims", "[512, 0]", "model.hidden_dims = 0: should be 1 to 1,000,000"),
         ("prepare.folder", "''", "prepare.folder = '': String should have at least 1 char"),

@@ -23,6 +23,11 @@ def test_a_refusal_says_how_to_go_back_and_that_works(project):
     assert {stage: project.outputs(stage) for stage in before} == before
 
 
+def test_arguments_are_refused_rather_than_ignored(stages):
+    said = stages.fail("sample", first="import sys; sys.argv.append('sample.seed=7')")
+    assert said.startswith("error: sample.seed=7: a stage takes no arguments; edit params.yaml, ")
+
+
 def test_in_the_queues_copy_there_is_nothing_to_go_back_to(stages, tmp_path):
     stages.project.choose("model.latent_dim=0")
     of_dvc = {"DVC_STAGE": "train", "DVC_ROOT": str(stages.project.folder)}
