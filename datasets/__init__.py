@@ -1,7 +1,7 @@
-"""The data sets, and where they come from. A class and a line here add one (docs/extending.md);
-what such a class needs is told in datasets/load.py.
+"""The table of data sets. To add one, write a class, as datasets/load.py describes, and add a line
+here (docs/extending.md).
 
-The values are the places where they are defined, so that reading params.yaml imports none.
+The values are import paths, so that reading params.yaml imports none of them.
 """
 
 DATASETS = {  # prepare.dataset: a class with a `title` and a method `load`

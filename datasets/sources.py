@@ -1,4 +1,4 @@
-"""Where the files of a data set come from, and proof that they are what they say."""
+"""Finds, downloads and verifies the files of a data set."""
 
 import gzip
 import hashlib

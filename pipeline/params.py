@@ -1,7 +1,7 @@
 """The hyperparameters of `params.yaml`, typed and checked before any work is done."""
 
 import re
-from dataclasses import fields
+from dataclasses import MISSING, fields
 from pathlib import Path
 from pkgutil import resolve_name
 from typing import Annotated, Any, Literal, Self, get_type_hints
@@ -70,7 +70,7 @@ class Prepare(Section):
     dataset: Literal[*DATASETS]  # type: ignore[valid-type]
     folder: Annotated[str, Field(min_length=1)]
     image_size: Annotated[Int, Field(ge=1, le=1024)]
-    channels: Literal[1, 3]
+    channels: Annotated[Literal[1, 3], BeforeValidator(_not_bool)]
     binarization: Literal["threshold", "stochastic", "none"]
     threshold: Annotated[Int, Field(ge=0, le=254)]
     validation_size: Images
@@ -114,7 +114,15 @@ def _with_networks_settings() -> type[ModelParts]:
     settings: dict[str, Any] = {}
     for network in map(resolve_name, NETWORKS.values()):
         types = {name: checked.get(its, its) for name, its in get_type_hints(network).items()}
-        settings |= {its.name: (types[its.name], its.default) for its in fields(network)}
+        for its in fields(network):
+            another = settings.get(its.name, (types[its.name],))[0] != types[its.name]
+            if another or its.name in ModelParts.model_fields or its.default is MISSING:
+                raise TypeError(
+                    f"{network.__name__}.{its.name}: a network's setting has a default value, a "
+                    f"name that is no other parameter of the section model, and the type that it "
+                    f"has in other networks"
+                )
+            settings[its.name] = types[its.name], its.default
     return create_model("Model", __base__=ModelParts, **settings)
 
 

@@ -1,5 +1,6 @@
 """The README, docs/ and the repository's other texts are true, and their Python runs as printed."""
 
+import ast
 import contextlib
 import json
 import re
@@ -13,6 +14,7 @@ import yaml
 
 from benchmarks.frontier import rows, table, timed
 from tests.project import ROOT, committed
+from vae import VAE
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
 
@@ -21,14 +23,19 @@ def read(path: str) -> str:
     return (ROOT / path).read_text()
 
 
-def test_the_code_runs_after_dvc_repro(reproduced, capsys):
-    (code,) = re.findall(r"```python\n(.*?)```", read("docs/model.md"), re.S)
+def test_the_code_runs_after_dvc_repro_and_trains_on_arrays(reproduced, tmp_path, capsys):
+    code, training = re.findall(r"```python\n(.*?)```", read("docs/model.md"), re.S)
     shapes = "print(q.mean.shape, logits.shape, probabilities.shape, digits.shape, bounds.shape)"
     with contextlib.chdir(reproduced.folder):
         exec(code + shapes, {})
     said = capsys.readouterr().out
     assert said.startswith("torch.Size([60, 12]) torch.Size([60, 1, 28, 28])")  # 60 in all
     assert said.endswith("torch.Size([16, 1, 28, 28]) torch.Size([60])\n")
+    with contextlib.chdir(tmp_path):
+        exec(training, {})
+        assert VAE.load("mine.safetensors").sample(2).shape == (2, 3, 12, 20)
+    first, second = map(ast.literal_eval, capsys.readouterr().out.splitlines())
+    assert first["validation_elbo"] < second["validation_elbo"]
 
 
 @pytest.mark.parametrize("page", [*ROOT.glob("*.md"), *DOCS], ids=lambda page: page.name)

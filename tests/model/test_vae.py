@@ -20,7 +20,7 @@ COLOUR = (3, 8, 12)
 @pytest.mark.parametrize(
     ("posterior", "network"), [*product(FLAT, ["mlp", "conv"]), ("ladder", "levels")]
 )
-@pytest.mark.parametrize(("prior", "likelihood"), [*zip(PRIORS, LIKELIHOODS, strict=True)])
+@pytest.mark.parametrize(("prior", "likelihood"), [*product(PRIORS, LIKELIHOODS)])
 def test_a_saved_model_gives_the_same_outputs(tmp_path, network, prior, posterior, likelihood):
     parts = {"network": network, "prior": prior, "posterior": posterior, "likelihood": likelihood}
     model = small_vae(**parts, shape=COLOUR).float()

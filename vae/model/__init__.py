@@ -1,7 +1,7 @@
-"""The model. What it can be made of stands in these tables: a class (or function) and a line here
-add a network, a likelihood, a posterior, a prior or an objective (docs/extending.md).
+"""The model, and the tables of its parts. To add a network, a likelihood, a posterior, a prior or
+an objective, write a class (or function) and add a line here (docs/extending.md).
 
-The values are the places where they are defined, so that importing this imports no torch.
+The values are import paths, so that importing this module does not import torch.
 """
 
 NETWORKS = {  # model.network: a Network

@@ -1,6 +1,7 @@
 """Priors p(z): the standard Gaussian, and a mixture that is learned with the model."""
 
 from abc import ABC, abstractmethod
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -8,9 +9,15 @@ from torch import Tensor, nn
 from vae.model.densities import Density, gaussian_kl
 from vae.numerics import exp, linear, log_sum_exp, softmax
 
+if TYPE_CHECKING:
+    from vae.model.vae import VAE
+
 
 class Prior(ABC, nn.Module):
     """p(z) over [..., latent]. A new one needs `log_prob` and `sample`."""
+
+    def follow(self, model: "VAE") -> None:
+        """Makes ready for the model that the prior is of. Raises ValueError if it does not fit."""
 
     @abstractmethod
     def log_prob(self, z: Tensor) -> Tensor:

@@ -44,6 +44,7 @@ class VAE(nn.Module):
         self.head.follow(self.decoder, self._run)
         self.prior = resolve_name(PRIORS[a.prior])(a.latent_dim)
         self.classes = Classes(a.classes, a.encoder_outputs) if a.classes else None
+        self.prior.follow(self)
         for part in self.networks:
             govern(part)
 
@@ -192,7 +193,7 @@ class VAE(nn.Module):
         x = images.reshape(-1, *shape).to(self._weight.dtype)
         x = x * top if images.is_floating_point() else x
         level = x.round()
-        wrong = x[~((x - level).abs() < 0.01) | (level < 0) | (level > top)]
+        wrong = x[~((x - level).abs() < 0.1) | (level < 0) | (level > top)]
         if len(wrong):
             value = wrong[0] / top if images.is_floating_point() else wrong[0]
             raise ValueError(
@@ -232,7 +233,7 @@ class VAE(nn.Module):
         shape = len(x), self.architecture.latent_dim
         weights = []
         for _ in range(draws):  # one at a time: all draws of a large network need much memory
-            z = q.draw(torch.randn(shape, generator=generator, device=x.device))
+            z = q.draw(torch.randn(shape, generator=generator, device=x.device).to(x.dtype))
             reconstruction, kl = self.log_weights(x, q, z)
             weights.append(reconstruction - kl)
         return log_mean_exp(torch.stack(weights).cpu().double())
@@ -252,7 +253,7 @@ class VAE(nn.Module):
         if count < 0:
             raise ValueError(f"count = {count}: should not be negative")
         device = self._weight.device
-        rows = max(count, 32)  # for the same images whatever their number
+        rows = max(count, 32)  # for the same images if there are fewer
         noise = torch.randn(rows, self.architecture.latent_dim, generator=generator, device=device)
         z = self.prior.sample(noise, torch.rand(rows, generator=generator, device=device))
         z = z.to(self._weight.dtype)
@@ -301,6 +302,8 @@ class VAE(nn.Module):
             if not all(tensor.isfinite().all() for tensor in tensors.values()):
                 raise ValueError("some of its weights are not finite")
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            if "allocate memory" in str(error):
+                raise  # the file may be whole
             raise UserError(
                 f"{path} does not hold a VAE of this project ({in_short(error)}).\n"
                 f"Delete it and train again: dvc repro"
