@@ -114,7 +114,10 @@ def test_two_ladders_bound_the_same_likelihood():
         ({"latent_dim": 20}, "'ladder', and a model.latent_dim above 20"),
         ({"classes": 10}, "takes no classes"),
         ({"shape": (1, 10, 8)}, "10×8 pixels: their sides should be multiples of 4"),
-        ({"posterior": "gaussian"}, "it needs model.posterior = 'ladder'"),
+        *(
+            ({"posterior": "gaussian", "latent_dim": size}, "it needs model.posterior = 'ladder'")
+            for size in (43, 100)  # of the last, the encoder gives as much as of a ladder's 25
+        ),
         ({"network": "mlp", "settings": {}}, "'ladder' needs model.network = 'levels'"),
         ({"settings": {"groups": [1]}}, r"groups = \[1\]: should be two numbers"),
     ],

@@ -38,8 +38,10 @@ class Posterior(ABC, nn.Module):
 
     def follow(self, decoder: nn.Module, run: Apply) -> None:
         """Makes ready for a decoder whose state the posterior depends on. Raises ValueError if it
-        cannot.
+        cannot, and of one that does not depend on any, if the decoder needs it.
         """
+        if hasattr(decoder, "sizes"):
+            raise ValueError("it needs model.posterior = 'ladder'")
 
     @abstractmethod
     def forward(self, outputs: Tensor) -> Density:
