@@ -74,6 +74,7 @@ SEVERAL = {"train.importance_samples": "2", "train.kl_weight": "1"}
         ({"train.importance_samples": "2"}, "bound of several draws has no KL to weigh"),
         (SEVERAL | {"train.gradient": "stl"}, "importance_samples = 2: stl is for one draw"),
         ({"evaluate.precision": "bfloat16"}, "set evaluate.numerics to native"),
+        ({"train.gradient": "stl", "train.objective": "free_groups"}, "no such estimator"),
         ({"train.shards": "5"}, "should be a multiple of it"),
         ({"model.likelihood": "logistic"}, "256 levels, not of 2; set prepare.binarization to no"),
         ({"prepare.binarization": "none"}, "2 levels, not of 256; set prepare.binarization to t"),

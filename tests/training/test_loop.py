@@ -154,3 +154,16 @@ def test_a_last_batch_of_one_image_is_refused_where_batches_are_normalized(monke
         with pytest.raises(Refusal, match=rf"batch_size = {size} leaves one of 21 images for the"):
             new_run(prepared(21), model, batch_size=size)
     new_run(prepared(22), model, batch_size=4)
+
+
+def test_images_that_are_no_levels_or_not_the_models_are_refused():
+    images = prepared(4, levels=256)
+    for changes, words in [
+        ({"pixels": images.pixels / 255}, "torch.float32 of shape .*: should be a tensor of uint8"),
+        ({"pixels": images.pixels[:, 0]}, r"of shape \(4, 8, 8\): should be"),
+        ({"levels": 2}, r"a pixel is \d+: should be 0 to 1$"),
+    ]:
+        with pytest.raises(ValueError, match=words):
+            replace(images, **changes)
+    with pytest.raises(Refusal, match=r"images of \(1, 8, 8\), and the model is for \(1, 8, 12\)"):
+        new_run(prepared(4), {"shape": (1, 8, 12)})
