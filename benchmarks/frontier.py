@@ -43,17 +43,17 @@ PUBLISHED = {  # stochastic pixels: nats, and where they stand
 def run(name: str, seed: int, alone: bool, changes: list[str]) -> dict:
     """Trains and measures a preset in a temporary copy."""
     params = preset(name, [f"train.seed={seed}", *changes]).model_dump()
+    parameters = [f"{key}={value}" for key, value in settings(name, changes).items()]
     with tempfile.TemporaryDirectory() as temporary:
         folder = copied(temporary)
         YAML(typ="safe").dump(params, folder / "params.yaml")
         stage("prepare", folder)
         training, evaluation = stage("train", folder), stage("evaluate", folder)
-        with open(folder / "plots/splits.csv", newline="") as file:
-            splits = list(csv.DictReader(file))
+        splits = csv.DictReader((folder / "plots/splits.csv").read_text().splitlines())
         return {
             "preset": name,
             "seed": seed,
-            "parameters": [f"{key}={value}" for key, value in settings(name, changes).items()],
+            "parameters": parameters,
             "processor": processor(params["train"]["device"]),
             "alone": alone,
             "training_seconds": round(training),
