@@ -33,7 +33,7 @@ class Inputs:
         others = [file for its in params if isinstance(its, dict) for file in its]
         for dependency in (Path(named.get(its, its)) for its in [*stage.get("deps", []), *others]):
             # As in .dvcignore: an editor's or a system's file in a folder of code is none of it.
-            files = "*.py" if dependency.parts[:1] and dependency.parts[0] in CODE else "*"
+            files = "*.py" if dependency.parts and dependency.parts[0] in CODE else "*"
             inside = dependency.rglob(files) if dependency.is_dir() else [dependency]
             for path in inside:
                 if path.is_file() and "__pycache__" not in path.parts:

@@ -1,5 +1,6 @@
 """Parameters are understood as people write them, and refused with one line that says why."""
 
+from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
 
@@ -9,9 +10,11 @@ import yaml
 from dvc.utils.hydra import apply_overrides
 
 from benchmarks.ours import preset
-from pipeline.params import load_params, load_yaml
+from pipeline.params import _with_networks_settings, load_params, load_yaml
 from tests.project import ROOT, committed, file_with
 from vae.errors import UserError
+from vae.model import NETWORKS
+from vae.model.networks import Network
 
 
 def load_with(folder: Path, changes: dict[str, str]):
@@ -63,6 +66,17 @@ def refusal(load, *arguments) -> str:
 )
 def test_bad_value_is_refused_in_one_line(tmp_path, name, text, words):
     assert words in refusal(load_with, tmp_path, {name: text})
+
+
+@dataclass(frozen=True)
+class Wide(Network):
+    channels: float = 1.0  # an integer in others
+
+
+def test_a_networks_setting_has_the_type_that_it_has_in_others(monkeypatch):
+    monkeypatch.setitem(NETWORKS, "wide", f"{__name__}:Wide")
+    with pytest.raises(TypeError, match=r"^Wide\.channels: a network's setting has"):
+        _with_networks_settings()
 
 
 SEVERAL = {"train.importance_samples": "2", "train.kl_weight": "1"}

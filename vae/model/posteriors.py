@@ -38,7 +38,7 @@ class Posterior(ABC, nn.Module):
 
     def follow(self, decoder: nn.Module, run: Apply) -> None:
         """Makes ready for a decoder whose state the posterior depends on. Raises ValueError if it
-        cannot, and of one that does not depend on any, if the decoder needs it.
+        cannot, or if the decoder has groups of latents, which only such a posterior infers.
         """
         if hasattr(decoder, "sizes"):
             raise ValueError("it needs model.posterior = 'ladder'")

@@ -38,8 +38,8 @@ class Settings:
                 f"train.gradient = {self.gradient!r} with train.importance_samples = {k}: stl is "
                 f"for one draw (it is biased for more), dreg is its form for several"
             )
-        of_another = self.gradient == "dreg" and self.objective != "bound"
-        if of_another or (self.gradient, self.objective) == ("stl", "free_groups"):
+        lacking = {"dreg": self.objective != "bound", "stl": self.objective == "free_groups"}
+        if lacking.get(self.gradient):
             raise ValueError(
                 f"train.gradient = {self.gradient!r} with train.objective = {self.objective!r}: "
                 f"there is no such estimator of its gradient; set train.gradient to reparameterized"
